@@ -18,6 +18,7 @@ type GroupConfig struct {
 	Topic  string
 	Member string // stable name of this replica; decides which partitions come back to it
 	Logger *slog.Logger
+	Joined func(partitions int) // told of every new generation; may be nil
 }
 
 // Assignment is one partition handed to this member for one generation of the group.
@@ -82,6 +83,9 @@ func (c *Client) Run(ctx context.Context, cfg GroupConfig, work func(context.Con
 		}
 		assigned := gen.Assignments[cfg.Topic]
 		log.Info("partitions assigned", "generation", gen.ID, "partitions", partitionIDs(assigned))
+		if cfg.Joined != nil {
+			cfg.Joined(len(assigned))
+		}
 		generations.Add(1)
 		workers.Add(1)
 		gen.Start(func(genCtx context.Context) {

@@ -101,18 +101,8 @@ type Config struct {
 	New func(partition int32) (Machine, error)
 	// Publish makes the effects of a batch durable. It may be called again with the same batch after an error.
 	Publish func(ctx context.Context, m Machine, b Batch) error
-	Observe Observer
+	Observe *Observer
 	Logger  *slog.Logger
-}
-
-// Observer is told how a fold gets on. Methods are called from many goroutines.
-type Observer interface {
-	Folded(partition int32, records int, lag int64)
-	Published(partition int32, messages int, took time.Duration)
-	Snapshotted(partition int32, bytes int, took time.Duration)
-	Failed(partition int32, what string)
-	Ready(partition int32, ready bool)
-	Progress(partition int32)
 }
 
 const (
@@ -128,13 +118,13 @@ func Run(ctx context.Context, client *broker.Client, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	group := broker.GroupConfig{ID: cfg.Group, Topic: cfg.Topic, Member: cfg.Member, Logger: cfg.Logger}
+	group := broker.GroupConfig{ID: cfg.Group, Topic: cfg.Topic, Member: cfg.Member, Logger: cfg.Logger, Joined: cfg.Observe.joined}
 	return client.Run(ctx, group, func(ctx context.Context, a broker.Assignment) error {
 		w := &worker{
 			cfg: &cfg, client: client, partition: a.Partition, partitions: partitions, assignment: a,
 			log: cfg.Logger.With("stage", cfg.Stage, "topic", cfg.Topic, "partition", a.Partition),
 		}
-		defer cfg.Observe.Ready(a.Partition, false)
+		defer cfg.Observe.stopped(a.Partition)
 		return w.run(ctx)
 	})
 }
@@ -164,13 +154,13 @@ type worker struct {
 
 func (w *worker) run(ctx context.Context) error {
 	if err := w.start(ctx); err != nil {
-		w.cfg.Observe.Failed(w.partition, "start")
+		w.cfg.Observe.failed(w.partition, "start")
 		return err
 	}
-	w.cfg.Observe.Ready(w.partition, true)
+	w.cfg.Observe.restored(w.partition)
 	reader := w.client.NewReader(w.cfg.Topic, w.partition, w.next)
 	for ctx.Err() == nil {
-		w.cfg.Observe.Progress(w.partition)
+		w.cfg.Observe.progress(w.partition)
 		wait := fetchWait
 		if w.pending > 0 {
 			wait = max(0, min(wait, w.cfg.Linger-time.Since(w.since)))
@@ -178,7 +168,7 @@ func (w *worker) run(ctx context.Context) error {
 		records, end, err := reader.Fetch(ctx, wait)
 		if err != nil && ctx.Err() == nil {
 			if !broker.Retryable(err) {
-				w.cfg.Observe.Failed(w.partition, "fetch")
+				w.cfg.Observe.failed(w.partition, "fetch")
 				return err
 			}
 			w.log.Warn("fetch failed; trying again", "err", err)
@@ -186,10 +176,10 @@ func (w *worker) run(ctx context.Context) error {
 			continue
 		}
 		if err := w.fold(records, reader.Next()); err != nil {
-			w.cfg.Observe.Failed(w.partition, "fold")
+			w.cfg.Observe.failed(w.partition, "fold")
 			return err
 		}
-		w.cfg.Observe.Folded(w.partition, len(records), end-w.next)
+		w.cfg.Observe.folded(w.partition, len(records), end-w.next)
 		due := w.pending > 0 && (time.Since(w.since) >= w.cfg.Linger || w.pending >= w.cfg.MaxPending)
 		if due {
 			if err := w.publish(ctx); err != nil {
@@ -252,6 +242,8 @@ func (w *worker) publish(ctx context.Context) error {
 		Topic: w.cfg.Topic, Partition: w.partition, From: w.from, To: w.next, Records: w.pending,
 		Trace: w.trace, Outbox: &w.outbox,
 	}
+	ctx, span := w.cfg.Observe.span(ctx, &b)
+	defer span.End()
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		err := w.cfg.Publish(ctx, w.machine, b)
 		if err == nil {
@@ -260,12 +252,12 @@ func (w *worker) publish(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return fmt.Errorf("publish %s/%d [%d, %d): %w", w.cfg.Topic, w.partition, w.from, w.next, err)
 		}
-		w.cfg.Observe.Failed(w.partition, "publish")
+		w.cfg.Observe.failed(w.partition, "publish")
 		w.log.Warn("publish failed; trying again", "from", w.from, "to", w.next, "err", err)
 		w.pause(ctx, pause)
-		w.cfg.Observe.Progress(w.partition)
+		w.cfg.Observe.progress(w.partition)
 	}
-	w.cfg.Observe.Published(w.partition, len(w.outbox.Messages), time.Since(started))
+	w.cfg.Observe.published(w.partition, len(w.outbox.Messages), time.Since(started))
 	w.outbox.reset()
 	w.pending, w.trace = 0, ""
 	return nil
@@ -280,12 +272,12 @@ func (w *worker) save(now bool) {
 	w.savedAt = time.Now()
 	if err != nil {
 		// Not fatal: the state is in memory and in the log; only a restart takes longer.
-		w.cfg.Observe.Failed(w.partition, "snapshot")
+		w.cfg.Observe.failed(w.partition, "snapshot")
 		w.log.Error("snapshot failed", "err", err)
 		return
 	}
 	w.saved = w.next
-	w.cfg.Observe.Snapshotted(w.partition, n, time.Since(started))
+	w.cfg.Observe.snapshotted(w.partition, n, time.Since(started))
 }
 
 func (w *worker) hint(now bool) {

@@ -72,7 +72,7 @@ func (w *worker) restore() error {
 		}
 		h, err := store.read(f, m)
 		if err != nil {
-			w.cfg.Observe.Failed(w.partition, "restore")
+			w.cfg.Observe.failed(w.partition, "restore")
 			w.log.Error("snapshot is damaged; taking the one before it", "file", f, "err", err)
 			if err := store.putAside(f); err != nil {
 				return err

@@ -1538,6 +1538,7 @@ type Envelope struct {
 	//	*Envelope_Classified
 	//	*Envelope_Clock
 	//	*Envelope_Control
+	//	*Envelope_Tick
 	Kind          isEnvelope_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1616,6 +1617,15 @@ func (x *Envelope) GetControl() *Control {
 	return nil
 }
 
+func (x *Envelope) GetTick() *Tick {
+	if x != nil {
+		if x, ok := x.Kind.(*Envelope_Tick); ok {
+			return x.Tick
+		}
+	}
+	return nil
+}
+
 type isEnvelope_Kind interface {
 	isEnvelope_Kind()
 }
@@ -1636,6 +1646,10 @@ type Envelope_Control struct {
 	Control *Control `protobuf:"bytes,4,opt,name=control,proto3,oneof"`
 }
 
+type Envelope_Tick struct {
+	Tick *Tick `protobuf:"bytes,5,opt,name=tick,proto3,oneof"`
+}
+
 func (*Envelope_Event) isEnvelope_Kind() {}
 
 func (*Envelope_Classified) isEnvelope_Kind() {}
@@ -1643,6 +1657,8 @@ func (*Envelope_Classified) isEnvelope_Kind() {}
 func (*Envelope_Clock) isEnvelope_Kind() {}
 
 func (*Envelope_Control) isEnvelope_Kind() {}
+
+func (*Envelope_Tick) isEnvelope_Kind() {}
 
 // HostClock says that all events of a host before this time have been emitted to every partition.
 type HostClock struct {
@@ -2061,7 +2077,8 @@ func (x *Term) GetLeader() string {
 	return ""
 }
 
-// Tick moves time on idle partitions.
+// Tick moves time on idle partitions. The leader writes it to every partition of mail.events directly: it has no place
+// in an order, an old one does no harm.
 type Tick struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	AtUs          int64                  `protobuf:"varint,1,opt,name=at_us,json=atUs,proto3" json:"at_us,omitempty"`
@@ -3293,6 +3310,172 @@ func (x *DeadLetter) GetHost() string {
 	return ""
 }
 
+// AlertState is what the alert dispatcher remembers over a restart; it lives in a snapshot.
+type AlertState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Owed          []*AlertState_Owed     `protobuf:"bytes,1,rep,name=owed,proto3" json:"owed,omitempty"`
+	Known         []*Incident            `protobuf:"bytes,2,rep,name=known,proto3" json:"known,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlertState) Reset() {
+	*x = AlertState{}
+	mi := &file_carom_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlertState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlertState) ProtoMessage() {}
+
+func (x *AlertState) ProtoReflect() protoreflect.Message {
+	mi := &file_carom_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlertState.ProtoReflect.Descriptor instead.
+func (*AlertState) Descriptor() ([]byte, []int) {
+	return file_carom_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *AlertState) GetOwed() []*AlertState_Owed {
+	if x != nil {
+		return x.Owed
+	}
+	return nil
+}
+
+func (x *AlertState) GetKnown() []*Incident {
+	if x != nil {
+		return x.Known
+	}
+	return nil
+}
+
+// LeaderState is the leader's view of mail.control; it lives in a snapshot.
+type LeaderState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Term          int64                  `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
+	ThroughUs     int64                  `protobuf:"varint,2,opt,name=through_us,json=throughUs,proto3" json:"through_us,omitempty"`
+	Open          []*Incident            `protobuf:"bytes,3,rep,name=open,proto3" json:"open,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaderState) Reset() {
+	*x = LeaderState{}
+	mi := &file_carom_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaderState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaderState) ProtoMessage() {}
+
+func (x *LeaderState) ProtoReflect() protoreflect.Message {
+	mi := &file_carom_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaderState.ProtoReflect.Descriptor instead.
+func (*LeaderState) Descriptor() ([]byte, []int) {
+	return file_carom_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *LeaderState) GetTerm() int64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *LeaderState) GetThroughUs() int64 {
+	if x != nil {
+		return x.ThroughUs
+	}
+	return 0
+}
+
+func (x *LeaderState) GetOpen() []*Incident {
+	if x != nil {
+		return x.Open
+	}
+	return nil
+}
+
+type AlertState_Owed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Channel       string                 `protobuf:"bytes,1,opt,name=channel,proto3" json:"channel,omitempty"`
+	Incident      *Incident              `protobuf:"bytes,2,opt,name=incident,proto3" json:"incident,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlertState_Owed) Reset() {
+	*x = AlertState_Owed{}
+	mi := &file_carom_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlertState_Owed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlertState_Owed) ProtoMessage() {}
+
+func (x *AlertState_Owed) ProtoReflect() protoreflect.Message {
+	mi := &file_carom_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlertState_Owed.ProtoReflect.Descriptor instead.
+func (*AlertState_Owed) Descriptor() ([]byte, []int) {
+	return file_carom_proto_rawDescGZIP(), []int{23, 0}
+}
+
+func (x *AlertState_Owed) GetChannel() string {
+	if x != nil {
+		return x.Channel
+	}
+	return ""
+}
+
+func (x *AlertState_Owed) GetIncident() *Incident {
+	if x != nil {
+		return x.Incident
+	}
+	return nil
+}
+
 var File_carom_proto protoreflect.FileDescriptor
 
 const file_carom_proto_rawDesc = "" +
@@ -3391,14 +3574,15 @@ const file_carom_proto_rawDesc = "" +
 	"causeClass\"T\n" +
 	"\x0fClassifiedEvent\x12\x14\n" +
 	"\x05event\x18\x01 \x01(\fR\x05event\x12+\n" +
-	"\averdict\x18\x02 \x01(\v2\x11.carom.v1.VerdictR\averdict\"\xc3\x01\n" +
+	"\averdict\x18\x02 \x01(\v2\x11.carom.v1.VerdictR\averdict\"\xe9\x01\n" +
 	"\bEnvelope\x12\x16\n" +
 	"\x05event\x18\x01 \x01(\fH\x00R\x05event\x12;\n" +
 	"\n" +
 	"classified\x18\x02 \x01(\v2\x19.carom.v1.ClassifiedEventH\x00R\n" +
 	"classified\x12+\n" +
 	"\x05clock\x18\x03 \x01(\v2\x13.carom.v1.HostClockH\x00R\x05clock\x12-\n" +
-	"\acontrol\x18\x04 \x01(\v2\x11.carom.v1.ControlH\x00R\acontrolB\x06\n" +
+	"\acontrol\x18\x04 \x01(\v2\x11.carom.v1.ControlH\x00R\acontrol\x12$\n" +
+	"\x04tick\x18\x05 \x01(\v2\x0e.carom.v1.TickH\x00R\x04tickB\x06\n" +
 	"\x04kind\"\x7f\n" +
 	"\tHostClock\x12'\n" +
 	"\x03raw\x18\x01 \x01(\v2\x15.carom.v1.RawPositionR\x03raw\x12\x12\n" +
@@ -3563,7 +3747,19 @@ const file_carom_proto_rawDesc = "" +
 	"\x05value\x18\a \x01(\fR\x05value\x12\x1f\n" +
 	"\vvalue_bytes\x18\b \x01(\x03R\n" +
 	"valueBytes\x12\x12\n" +
-	"\x04host\x18\t \x01(\tR\x04host*\x96\x01\n" +
+	"\x04host\x18\t \x01(\tR\x04host\"\xb7\x01\n" +
+	"\n" +
+	"AlertState\x12-\n" +
+	"\x04owed\x18\x01 \x03(\v2\x19.carom.v1.AlertState.OwedR\x04owed\x12(\n" +
+	"\x05known\x18\x02 \x03(\v2\x12.carom.v1.IncidentR\x05known\x1aP\n" +
+	"\x04Owed\x12\x18\n" +
+	"\achannel\x18\x01 \x01(\tR\achannel\x12.\n" +
+	"\bincident\x18\x02 \x01(\v2\x12.carom.v1.IncidentR\bincident\"h\n" +
+	"\vLeaderState\x12\x12\n" +
+	"\x04term\x18\x01 \x01(\x03R\x04term\x12\x1d\n" +
+	"\n" +
+	"through_us\x18\x02 \x01(\x03R\tthroughUs\x12&\n" +
+	"\x04open\x18\x03 \x03(\v2\x12.carom.v1.IncidentR\x04open*\x96\x01\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tDELIVERED\x10\x01\x12\f\n" +
@@ -3668,7 +3864,7 @@ func file_carom_proto_rawDescGZIP() []byte {
 }
 
 var file_carom_proto_enumTypes = make([]protoimpl.EnumInfo, 12)
-var file_carom_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_carom_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_carom_proto_goTypes = []any{
 	(Outcome)(0),            // 0: carom.v1.Outcome
 	(Phase)(0),              // 1: carom.v1.Phase
@@ -3705,6 +3901,9 @@ var file_carom_proto_goTypes = []any{
 	(*CellRecord)(nil),      // 32: carom.v1.CellRecord
 	(*Decision)(nil),        // 33: carom.v1.Decision
 	(*DeadLetter)(nil),      // 34: carom.v1.DeadLetter
+	(*AlertState)(nil),      // 35: carom.v1.AlertState
+	(*LeaderState)(nil),     // 36: carom.v1.LeaderState
+	(*AlertState_Owed)(nil), // 37: carom.v1.AlertState.Owed
 }
 var file_carom_proto_depIdxs = []int32{
 	1,  // 0: carom.v1.Cause.phase:type_name -> carom.v1.Phase
@@ -3728,29 +3927,34 @@ var file_carom_proto_depIdxs = []int32{
 	17, // 18: carom.v1.Envelope.classified:type_name -> carom.v1.ClassifiedEvent
 	19, // 19: carom.v1.Envelope.clock:type_name -> carom.v1.HostClock
 	20, // 20: carom.v1.Envelope.control:type_name -> carom.v1.Control
-	12, // 21: carom.v1.HostClock.raw:type_name -> carom.v1.RawPosition
-	21, // 22: carom.v1.Control.genesis:type_name -> carom.v1.Genesis
-	22, // 23: carom.v1.Control.leader:type_name -> carom.v1.Term
-	23, // 24: carom.v1.Control.tick:type_name -> carom.v1.Tick
-	25, // 25: carom.v1.Control.all_clear:type_name -> carom.v1.AllClear
-	28, // 26: carom.v1.Control.incident:type_name -> carom.v1.Incident
-	26, // 27: carom.v1.Control.policy:type_name -> carom.v1.Policy
-	24, // 28: carom.v1.Control.close:type_name -> carom.v1.Close
-	27, // 29: carom.v1.Control.manual:type_name -> carom.v1.Manual
-	9,  // 30: carom.v1.Incident.state:type_name -> carom.v1.IncidentState
-	29, // 31: carom.v1.Incident.breakdown:type_name -> carom.v1.Breakdown
-	30, // 32: carom.v1.Incident.evidence:type_name -> carom.v1.Evidence
-	0,  // 33: carom.v1.Cell.outcome:type_name -> carom.v1.Outcome
-	10, // 34: carom.v1.Cell.acceptance:type_name -> carom.v1.Acceptance
-	31, // 35: carom.v1.CellRecord.cell:type_name -> carom.v1.Cell
-	11, // 36: carom.v1.Decision.state:type_name -> carom.v1.RecipientState
-	11, // 37: carom.v1.Decision.previous:type_name -> carom.v1.RecipientState
-	10, // 38: carom.v1.Decision.acceptance:type_name -> carom.v1.Acceptance
-	39, // [39:39] is the sub-list for method output_type
-	39, // [39:39] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	23, // 21: carom.v1.Envelope.tick:type_name -> carom.v1.Tick
+	12, // 22: carom.v1.HostClock.raw:type_name -> carom.v1.RawPosition
+	21, // 23: carom.v1.Control.genesis:type_name -> carom.v1.Genesis
+	22, // 24: carom.v1.Control.leader:type_name -> carom.v1.Term
+	23, // 25: carom.v1.Control.tick:type_name -> carom.v1.Tick
+	25, // 26: carom.v1.Control.all_clear:type_name -> carom.v1.AllClear
+	28, // 27: carom.v1.Control.incident:type_name -> carom.v1.Incident
+	26, // 28: carom.v1.Control.policy:type_name -> carom.v1.Policy
+	24, // 29: carom.v1.Control.close:type_name -> carom.v1.Close
+	27, // 30: carom.v1.Control.manual:type_name -> carom.v1.Manual
+	9,  // 31: carom.v1.Incident.state:type_name -> carom.v1.IncidentState
+	29, // 32: carom.v1.Incident.breakdown:type_name -> carom.v1.Breakdown
+	30, // 33: carom.v1.Incident.evidence:type_name -> carom.v1.Evidence
+	0,  // 34: carom.v1.Cell.outcome:type_name -> carom.v1.Outcome
+	10, // 35: carom.v1.Cell.acceptance:type_name -> carom.v1.Acceptance
+	31, // 36: carom.v1.CellRecord.cell:type_name -> carom.v1.Cell
+	11, // 37: carom.v1.Decision.state:type_name -> carom.v1.RecipientState
+	11, // 38: carom.v1.Decision.previous:type_name -> carom.v1.RecipientState
+	10, // 39: carom.v1.Decision.acceptance:type_name -> carom.v1.Acceptance
+	37, // 40: carom.v1.AlertState.owed:type_name -> carom.v1.AlertState.Owed
+	28, // 41: carom.v1.AlertState.known:type_name -> carom.v1.Incident
+	28, // 42: carom.v1.LeaderState.open:type_name -> carom.v1.Incident
+	28, // 43: carom.v1.AlertState.Owed.incident:type_name -> carom.v1.Incident
+	44, // [44:44] is the sub-list for method output_type
+	44, // [44:44] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_carom_proto_init() }
@@ -3763,6 +3967,7 @@ func file_carom_proto_init() {
 		(*Envelope_Classified)(nil),
 		(*Envelope_Clock)(nil),
 		(*Envelope_Control)(nil),
+		(*Envelope_Tick)(nil),
 	}
 	file_carom_proto_msgTypes[8].OneofWrappers = []any{
 		(*Control_Genesis)(nil),
@@ -3780,7 +3985,7 @@ func file_carom_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_carom_proto_rawDesc), len(file_carom_proto_rawDesc)),
 			NumEnums:      12,
-			NumMessages:   23,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -8,6 +8,7 @@ import (
 	binary "encoding/binary"
 	fmt "fmt"
 	protohelpers "github.com/planetscale/vtprotobuf/protohelpers"
+	proto "google.golang.org/protobuf/proto"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	io "io"
 	math "math"
@@ -20,6 +21,810 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+func (m *RawPosition) CloneVT() *RawPosition {
+	if m == nil {
+		return (*RawPosition)(nil)
+	}
+	r := new(RawPosition)
+	r.Topic = m.Topic
+	r.Partition = m.Partition
+	r.Offset = m.Offset
+	r.Index = m.Index
+	r.Line = m.Line
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *RawPosition) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *Delays) CloneVT() *Delays {
+	if m == nil {
+		return (*Delays)(nil)
+	}
+	r := new(Delays)
+	r.BeforeQmgrMs = m.BeforeQmgrMs
+	r.InQmgrMs = m.InQmgrMs
+	r.ConnectMs = m.ConnectMs
+	r.TransmitMs = m.TransmitMs
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *Delays) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *Cause) CloneVT() *Cause {
+	if m == nil {
+		return (*Cause)(nil)
+	}
+	r := new(Cause)
+	r.SmtpCode = m.SmtpCode
+	r.EnhancedCode = m.EnhancedCode
+	r.Text = m.Text
+	r.Phase = m.Phase
+	r.Origin = m.Origin
+	r.EnhancedSource = m.EnhancedSource
+	r.RemoteHost = m.RemoteHost
+	r.RemoteIp = m.RemoteIp
+	r.OccurredAtUs = m.OccurredAtUs
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *Cause) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *DeliveryEvent) CloneVT() *DeliveryEvent {
+	if m == nil {
+		return (*DeliveryEvent)(nil)
+	}
+	r := new(DeliveryEvent)
+	r.EventId = m.EventId
+	r.OccurredAtUs = m.OccurredAtUs
+	r.Mta = m.Mta
+	r.MtaHost = m.MtaHost
+	r.QueueId = m.QueueId
+	r.MessageId = m.MessageId
+	r.Sender = m.Sender
+	r.HasSender = m.HasSender
+	r.Recipient = m.Recipient
+	r.OriginalRecipient = m.OriginalRecipient
+	r.Tenant = m.Tenant
+	r.Stream = m.Stream
+	r.Attempt = m.Attempt
+	r.Outcome = m.Outcome
+	r.Final = m.Final
+	r.SmtpCode = m.SmtpCode
+	r.EnhancedCode = m.EnhancedCode
+	r.Text = m.Text
+	r.Phase = m.Phase
+	r.Origin = m.Origin
+	r.SourceIp = m.SourceIp
+	r.RemoteHost = m.RemoteHost
+	r.RemoteIp = m.RemoteIp
+	r.DelayMs = m.DelayMs
+	r.HasDelay = m.HasDelay
+	r.Delays = m.Delays.CloneVT()
+	r.EnhancedSource = m.EnhancedSource
+	r.Cause = m.Cause.CloneVT()
+	r.Raw = m.Raw.CloneVT()
+	r.Backfill = m.Backfill
+	r.Domain = m.Domain
+	r.Orphan = m.Orphan
+	r.Instance = m.Instance
+	r.RelayPort = m.RelayPort
+	r.Relay = m.Relay
+	if rhs := m.RecipientKey; rhs != nil {
+		tmpBytes := make([]byte, len(rhs))
+		copy(tmpBytes, rhs)
+		r.RecipientKey = tmpBytes
+	}
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *DeliveryEvent) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *Verdict) CloneVT() *Verdict {
+	if m == nil {
+		return (*Verdict)(nil)
+	}
+	r := new(Verdict)
+	r.Class = m.Class
+	r.Permanence = m.Permanence
+	r.Scope = m.Scope
+	r.Origin = m.Origin
+	r.Phase = m.Phase
+	r.Provider = m.Provider
+	r.Confidence = m.Confidence
+	r.Rule = m.Rule
+	r.Ruleset = m.Ruleset
+	r.Template = m.Template
+	r.Retry = m.Retry
+	r.Suppress = m.Suppress
+	r.ListOperator = m.ListOperator
+	r.MitigationUrl = m.MitigationUrl
+	r.ProviderCode = m.ProviderCode
+	r.NewProviderCode = m.NewProviderCode
+	r.CauseClass = m.CauseClass
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *Verdict) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *ClassifiedEvent) CloneVT() *ClassifiedEvent {
+	if m == nil {
+		return (*ClassifiedEvent)(nil)
+	}
+	r := new(ClassifiedEvent)
+	r.Verdict = m.Verdict.CloneVT()
+	if rhs := m.Event; rhs != nil {
+		tmpBytes := make([]byte, len(rhs))
+		copy(tmpBytes, rhs)
+		r.Event = tmpBytes
+	}
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *ClassifiedEvent) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *Envelope) CloneVT() *Envelope {
+	if m == nil {
+		return (*Envelope)(nil)
+	}
+	r := new(Envelope)
+	if m.Kind != nil {
+		r.Kind = m.Kind.(interface{ CloneVT() isEnvelope_Kind }).CloneVT()
+	}
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *Envelope) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *Envelope_Event) CloneVT() isEnvelope_Kind {
+	if m == nil {
+		return (*Envelope_Event)(nil)
+	}
+	r := new(Envelope_Event)
+	if rhs := m.Event; rhs != nil {
+		tmpBytes := make([]byte, len(rhs))
+		copy(tmpBytes, rhs)
+		r.Event = tmpBytes
+	}
+	return r
+}
+
+func (m *Envelope_Classified) CloneVT() isEnvelope_Kind {
+	if m == nil {
+		return (*Envelope_Classified)(nil)
+	}
+	r := new(Envelope_Classified)
+	r.Classified = m.Classified.CloneVT()
+	return r
+}
+
+func (m *Envelope_Clock) CloneVT() isEnvelope_Kind {
+	if m == nil {
+		return (*Envelope_Clock)(nil)
+	}
+	r := new(Envelope_Clock)
+	r.Clock = m.Clock.CloneVT()
+	return r
+}
+
+func (m *Envelope_Control) CloneVT() isEnvelope_Kind {
+	if m == nil {
+		return (*Envelope_Control)(nil)
+	}
+	r := new(Envelope_Control)
+	r.Control = m.Control.CloneVT()
+	return r
+}
+
+func (m *Envelope_Tick) CloneVT() isEnvelope_Kind {
+	if m == nil {
+		return (*Envelope_Tick)(nil)
+	}
+	r := new(Envelope_Tick)
+	r.Tick = m.Tick.CloneVT()
+	return r
+}
+
+func (m *HostClock) CloneVT() *HostClock {
+	if m == nil {
+		return (*HostClock)(nil)
+	}
+	r := new(HostClock)
+	r.Raw = m.Raw.CloneVT()
+	r.Host = m.Host
+	r.AtUs = m.AtUs
+	r.LoggedAtMs = m.LoggedAtMs
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *HostClock) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *Control) CloneVT() *Control {
+	if m == nil {
+		return (*Control)(nil)
+	}
+	r := new(Control)
+	r.Seq = m.Seq
+	r.Term = m.Term
+	r.AtMs = m.AtMs
+	if m.Body != nil {
+		r.Body = m.Body.(interface{ CloneVT() isControl_Body }).CloneVT()
+	}
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *Control) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *Control_Genesis) CloneVT() isControl_Body {
+	if m == nil {
+		return (*Control_Genesis)(nil)
+	}
+	r := new(Control_Genesis)
+	r.Genesis = m.Genesis.CloneVT()
+	return r
+}
+
+func (m *Control_Leader) CloneVT() isControl_Body {
+	if m == nil {
+		return (*Control_Leader)(nil)
+	}
+	r := new(Control_Leader)
+	r.Leader = m.Leader.CloneVT()
+	return r
+}
+
+func (m *Control_Tick) CloneVT() isControl_Body {
+	if m == nil {
+		return (*Control_Tick)(nil)
+	}
+	r := new(Control_Tick)
+	r.Tick = m.Tick.CloneVT()
+	return r
+}
+
+func (m *Control_AllClear) CloneVT() isControl_Body {
+	if m == nil {
+		return (*Control_AllClear)(nil)
+	}
+	r := new(Control_AllClear)
+	r.AllClear = m.AllClear.CloneVT()
+	return r
+}
+
+func (m *Control_Incident) CloneVT() isControl_Body {
+	if m == nil {
+		return (*Control_Incident)(nil)
+	}
+	r := new(Control_Incident)
+	r.Incident = m.Incident.CloneVT()
+	return r
+}
+
+func (m *Control_Policy) CloneVT() isControl_Body {
+	if m == nil {
+		return (*Control_Policy)(nil)
+	}
+	r := new(Control_Policy)
+	r.Policy = m.Policy.CloneVT()
+	return r
+}
+
+func (m *Control_Close) CloneVT() isControl_Body {
+	if m == nil {
+		return (*Control_Close)(nil)
+	}
+	r := new(Control_Close)
+	r.Close = m.Close.CloneVT()
+	return r
+}
+
+func (m *Control_Manual) CloneVT() isControl_Body {
+	if m == nil {
+		return (*Control_Manual)(nil)
+	}
+	r := new(Control_Manual)
+	r.Manual = m.Manual.CloneVT()
+	return r
+}
+
+func (m *Genesis) CloneVT() *Genesis {
+	if m == nil {
+		return (*Genesis)(nil)
+	}
+	r := new(Genesis)
+	r.Epoch = m.Epoch
+	r.EventPartitions = m.EventPartitions
+	r.CellPartitions = m.CellPartitions
+	r.Policy = m.Policy
+	r.CellOpenMs = m.CellOpenMs
+	r.Observe = m.Observe
+	r.KeyId = m.KeyId
+	if rhs := m.RawTopics; rhs != nil {
+		tmpContainer := make([]string, len(rhs))
+		copy(tmpContainer, rhs)
+		r.RawTopics = tmpContainer
+	}
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *Genesis) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *Term) CloneVT() *Term {
+	if m == nil {
+		return (*Term)(nil)
+	}
+	r := new(Term)
+	r.Leader = m.Leader
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *Term) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *Tick) CloneVT() *Tick {
+	if m == nil {
+		return (*Tick)(nil)
+	}
+	r := new(Tick)
+	r.AtUs = m.AtUs
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *Tick) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *Close) CloneVT() *Close {
+	if m == nil {
+		return (*Close)(nil)
+	}
+	r := new(Close)
+	r.AtUs = m.AtUs
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *Close) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *AllClear) CloneVT() *AllClear {
+	if m == nil {
+		return (*AllClear)(nil)
+	}
+	r := new(AllClear)
+	r.ThroughUs = m.ThroughUs
+	if rhs := m.Except; rhs != nil {
+		tmpContainer := make([]string, len(rhs))
+		copy(tmpContainer, rhs)
+		r.Except = tmpContainer
+	}
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *AllClear) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *Policy) CloneVT() *Policy {
+	if m == nil {
+		return (*Policy)(nil)
+	}
+	r := new(Policy)
+	r.Text = m.Text
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *Policy) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *Manual) CloneVT() *Manual {
+	if m == nil {
+		return (*Manual)(nil)
+	}
+	r := new(Manual)
+	r.Scope = m.Scope
+	r.Suppress = m.Suppress
+	r.Who = m.Who
+	r.Why = m.Why
+	if rhs := m.RecipientKey; rhs != nil {
+		tmpBytes := make([]byte, len(rhs))
+		copy(tmpBytes, rhs)
+		r.RecipientKey = tmpBytes
+	}
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *Manual) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *Incident) CloneVT() *Incident {
+	if m == nil {
+		return (*Incident)(nil)
+	}
+	r := new(Incident)
+	r.Id = m.Id
+	r.Revision = m.Revision
+	r.State = m.State
+	r.Kind = m.Kind
+	r.Provider = m.Provider
+	r.Class = m.Class
+	r.Severity = m.Severity
+	r.OnsetUs = m.OnsetUs
+	r.OpenedUs = m.OpenedUs
+	r.UpdatedUs = m.UpdatedUs
+	r.ResolvedUs = m.ResolvedUs
+	r.Attempts = m.Attempts
+	r.Observed = m.Observed
+	r.Expected = m.Expected
+	r.Excess = m.Excess
+	r.Share = m.Share
+	r.Z = m.Z
+	r.Hold = m.Hold
+	r.HoldFromUs = m.HoldFromUs
+	r.HoldUntilUs = m.HoldUntilUs
+	r.Action = m.Action
+	r.AcceptedShare = m.AcceptedShare
+	r.Summary = m.Summary
+	r.Suspicion = m.Suspicion
+	if rhs := m.Breakdown; rhs != nil {
+		tmpContainer := make([]*Breakdown, len(rhs))
+		for k, v := range rhs {
+			tmpContainer[k] = v.CloneVT()
+		}
+		r.Breakdown = tmpContainer
+	}
+	if rhs := m.Evidence; rhs != nil {
+		tmpContainer := make([]*Evidence, len(rhs))
+		for k, v := range rhs {
+			tmpContainer[k] = v.CloneVT()
+		}
+		r.Evidence = tmpContainer
+	}
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *Incident) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *Breakdown) CloneVT() *Breakdown {
+	if m == nil {
+		return (*Breakdown)(nil)
+	}
+	r := new(Breakdown)
+	r.Dimension = m.Dimension
+	r.Value = m.Value
+	r.Attempts = m.Attempts
+	r.Observed = m.Observed
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *Breakdown) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *Evidence) CloneVT() *Evidence {
+	if m == nil {
+		return (*Evidence)(nil)
+	}
+	r := new(Evidence)
+	r.OccurredAtUs = m.OccurredAtUs
+	r.SourceIp = m.SourceIp
+	r.RemoteHost = m.RemoteHost
+	r.RemoteIp = m.RemoteIp
+	r.SmtpCode = m.SmtpCode
+	r.EnhancedCode = m.EnhancedCode
+	r.Text = m.Text
+	r.Count = m.Count
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *Evidence) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *Cell) CloneVT() *Cell {
+	if m == nil {
+		return (*Cell)(nil)
+	}
+	r := new(Cell)
+	r.Minute = m.Minute
+	r.Provider = m.Provider
+	r.Outcome = m.Outcome
+	r.Class = m.Class
+	r.SourceIp = m.SourceIp
+	r.Acceptance = m.Acceptance
+	r.Backfill = m.Backfill
+	r.OpenedAt = m.OpenedAt
+	r.Events = m.Events
+	r.FirstAttempts = m.FirstAttempts
+	r.DelayMsSum = m.DelayMsSum
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *Cell) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *CellRecord) CloneVT() *CellRecord {
+	if m == nil {
+		return (*CellRecord)(nil)
+	}
+	r := new(CellRecord)
+	r.Epoch = m.Epoch
+	r.SourcePartition = m.SourcePartition
+	r.SourceOffset = m.SourceOffset
+	r.Index = m.Index
+	r.Cell = m.Cell.CloneVT()
+	r.Final = m.Final
+	r.WatermarkUs = m.WatermarkUs
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *CellRecord) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *Decision) CloneVT() *Decision {
+	if m == nil {
+		return (*Decision)(nil)
+	}
+	r := new(Decision)
+	r.Id = m.Id
+	r.Scope = m.Scope
+	r.State = m.State
+	r.Previous = m.Previous
+	r.DecidedUs = m.DecidedUs
+	r.DueUs = m.DueUs
+	r.ExpiresUs = m.ExpiresUs
+	r.Class = m.Class
+	r.Provider = m.Provider
+	r.Reason = m.Reason
+	r.Policy = m.Policy
+	r.IncidentId = m.IncidentId
+	r.DryRun = m.DryRun
+	r.HardEvents = m.HardEvents
+	r.WindowEvents = m.WindowEvents
+	r.Acceptance = m.Acceptance
+	r.Partition = m.Partition
+	r.Offset = m.Offset
+	r.Backfill = m.Backfill
+	r.Domain = m.Domain
+	r.Version = m.Version
+	if rhs := m.RecipientKey; rhs != nil {
+		tmpBytes := make([]byte, len(rhs))
+		copy(tmpBytes, rhs)
+		r.RecipientKey = tmpBytes
+	}
+	if rhs := m.EventIds; rhs != nil {
+		tmpContainer := make([]string, len(rhs))
+		copy(tmpContainer, rhs)
+		r.EventIds = tmpContainer
+	}
+	if rhs := m.RuleIds; rhs != nil {
+		tmpContainer := make([]string, len(rhs))
+		copy(tmpContainer, rhs)
+		r.RuleIds = tmpContainer
+	}
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *Decision) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *DeadLetter) CloneVT() *DeadLetter {
+	if m == nil {
+		return (*DeadLetter)(nil)
+	}
+	r := new(DeadLetter)
+	r.Stage = m.Stage
+	r.Reason = m.Reason
+	r.Topic = m.Topic
+	r.Partition = m.Partition
+	r.Offset = m.Offset
+	r.Index = m.Index
+	r.ValueBytes = m.ValueBytes
+	r.Host = m.Host
+	if rhs := m.Value; rhs != nil {
+		tmpBytes := make([]byte, len(rhs))
+		copy(tmpBytes, rhs)
+		r.Value = tmpBytes
+	}
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *DeadLetter) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *AlertState_Owed) CloneVT() *AlertState_Owed {
+	if m == nil {
+		return (*AlertState_Owed)(nil)
+	}
+	r := new(AlertState_Owed)
+	r.Channel = m.Channel
+	r.Incident = m.Incident.CloneVT()
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *AlertState_Owed) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *AlertState) CloneVT() *AlertState {
+	if m == nil {
+		return (*AlertState)(nil)
+	}
+	r := new(AlertState)
+	if rhs := m.Owed; rhs != nil {
+		tmpContainer := make([]*AlertState_Owed, len(rhs))
+		for k, v := range rhs {
+			tmpContainer[k] = v.CloneVT()
+		}
+		r.Owed = tmpContainer
+	}
+	if rhs := m.Known; rhs != nil {
+		tmpContainer := make([]*Incident, len(rhs))
+		for k, v := range rhs {
+			tmpContainer[k] = v.CloneVT()
+		}
+		r.Known = tmpContainer
+	}
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *AlertState) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
+
+func (m *LeaderState) CloneVT() *LeaderState {
+	if m == nil {
+		return (*LeaderState)(nil)
+	}
+	r := new(LeaderState)
+	r.Term = m.Term
+	r.ThroughUs = m.ThroughUs
+	if rhs := m.Open; rhs != nil {
+		tmpContainer := make([]*Incident, len(rhs))
+		for k, v := range rhs {
+			tmpContainer[k] = v.CloneVT()
+		}
+		r.Open = tmpContainer
+	}
+	if len(m.unknownFields) > 0 {
+		r.unknownFields = make([]byte, len(m.unknownFields))
+		copy(r.unknownFields, m.unknownFields)
+	}
+	return r
+}
+
+func (m *LeaderState) CloneMessageVT() proto.Message {
+	return m.CloneVT()
+}
 
 func (m *RawPosition) MarshalVT() (dAtA []byte, err error) {
 	if m == nil {
@@ -860,6 +1665,25 @@ func (m *Envelope_Control) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(size))
 		i--
 		dAtA[i] = 0x22
+	}
+	return len(dAtA) - i, nil
+}
+func (m *Envelope_Tick) MarshalToVT(dAtA []byte) (int, error) {
+	size := m.SizeVT()
+	return m.MarshalToSizedBufferVT(dAtA[:size])
+}
+
+func (m *Envelope_Tick) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	if m.Tick != nil {
+		size, err := m.Tick.MarshalToSizedBufferVT(dAtA[:i])
+		if err != nil {
+			return 0, err
+		}
+		i -= size
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(size))
+		i--
+		dAtA[i] = 0x2a
 	}
 	return len(dAtA) - i, nil
 }
@@ -2337,6 +3161,168 @@ func (m *DeadLetter) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	return len(dAtA) - i, nil
 }
 
+func (m *AlertState_Owed) MarshalVT() (dAtA []byte, err error) {
+	if m == nil {
+		return nil, nil
+	}
+	size := m.SizeVT()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBufferVT(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *AlertState_Owed) MarshalToVT(dAtA []byte) (int, error) {
+	size := m.SizeVT()
+	return m.MarshalToSizedBufferVT(dAtA[:size])
+}
+
+func (m *AlertState_Owed) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
+	if m == nil {
+		return 0, nil
+	}
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.unknownFields != nil {
+		i -= len(m.unknownFields)
+		copy(dAtA[i:], m.unknownFields)
+	}
+	if m.Incident != nil {
+		size, err := m.Incident.MarshalToSizedBufferVT(dAtA[:i])
+		if err != nil {
+			return 0, err
+		}
+		i -= size
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(size))
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.Channel) > 0 {
+		i -= len(m.Channel)
+		copy(dAtA[i:], m.Channel)
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(len(m.Channel)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *AlertState) MarshalVT() (dAtA []byte, err error) {
+	if m == nil {
+		return nil, nil
+	}
+	size := m.SizeVT()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBufferVT(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *AlertState) MarshalToVT(dAtA []byte) (int, error) {
+	size := m.SizeVT()
+	return m.MarshalToSizedBufferVT(dAtA[:size])
+}
+
+func (m *AlertState) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
+	if m == nil {
+		return 0, nil
+	}
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.unknownFields != nil {
+		i -= len(m.unknownFields)
+		copy(dAtA[i:], m.unknownFields)
+	}
+	if len(m.Known) > 0 {
+		for iNdEx := len(m.Known) - 1; iNdEx >= 0; iNdEx-- {
+			size, err := m.Known[iNdEx].MarshalToSizedBufferVT(dAtA[:i])
+			if err != nil {
+				return 0, err
+			}
+			i -= size
+			i = protohelpers.EncodeVarint(dAtA, i, uint64(size))
+			i--
+			dAtA[i] = 0x12
+		}
+	}
+	if len(m.Owed) > 0 {
+		for iNdEx := len(m.Owed) - 1; iNdEx >= 0; iNdEx-- {
+			size, err := m.Owed[iNdEx].MarshalToSizedBufferVT(dAtA[:i])
+			if err != nil {
+				return 0, err
+			}
+			i -= size
+			i = protohelpers.EncodeVarint(dAtA, i, uint64(size))
+			i--
+			dAtA[i] = 0xa
+		}
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *LeaderState) MarshalVT() (dAtA []byte, err error) {
+	if m == nil {
+		return nil, nil
+	}
+	size := m.SizeVT()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBufferVT(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *LeaderState) MarshalToVT(dAtA []byte) (int, error) {
+	size := m.SizeVT()
+	return m.MarshalToSizedBufferVT(dAtA[:size])
+}
+
+func (m *LeaderState) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
+	if m == nil {
+		return 0, nil
+	}
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.unknownFields != nil {
+		i -= len(m.unknownFields)
+		copy(dAtA[i:], m.unknownFields)
+	}
+	if len(m.Open) > 0 {
+		for iNdEx := len(m.Open) - 1; iNdEx >= 0; iNdEx-- {
+			size, err := m.Open[iNdEx].MarshalToSizedBufferVT(dAtA[:i])
+			if err != nil {
+				return 0, err
+			}
+			i -= size
+			i = protohelpers.EncodeVarint(dAtA, i, uint64(size))
+			i--
+			dAtA[i] = 0x1a
+		}
+	}
+	if m.ThroughUs != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.ThroughUs))
+		i--
+		dAtA[i] = 0x10
+	}
+	if m.Term != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Term))
+		i--
+		dAtA[i] = 0x8
+	}
+	return len(dAtA) - i, nil
+}
+
 func (m *RawPosition) SizeVT() (n int) {
 	if m == nil {
 		return 0
@@ -2710,6 +3696,18 @@ func (m *Envelope_Control) SizeVT() (n int) {
 	_ = l
 	if m.Control != nil {
 		l = m.Control.SizeVT()
+		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
+	return n
+}
+func (m *Envelope_Tick) SizeVT() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if m.Tick != nil {
+		l = m.Tick.SizeVT()
 		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
 	}
 	return n
@@ -3376,6 +4374,68 @@ func (m *DeadLetter) SizeVT() (n int) {
 	l = len(m.Host)
 	if l > 0 {
 		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
+	n += len(m.unknownFields)
+	return n
+}
+
+func (m *AlertState_Owed) SizeVT() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Channel)
+	if l > 0 {
+		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
+	if m.Incident != nil {
+		l = m.Incident.SizeVT()
+		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
+	n += len(m.unknownFields)
+	return n
+}
+
+func (m *AlertState) SizeVT() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if len(m.Owed) > 0 {
+		for _, e := range m.Owed {
+			l = e.SizeVT()
+			n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+		}
+	}
+	if len(m.Known) > 0 {
+		for _, e := range m.Known {
+			l = e.SizeVT()
+			n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+		}
+	}
+	n += len(m.unknownFields)
+	return n
+}
+
+func (m *LeaderState) SizeVT() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if m.Term != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.Term))
+	}
+	if m.ThroughUs != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.ThroughUs))
+	}
+	if len(m.Open) > 0 {
+		for _, e := range m.Open {
+			l = e.SizeVT()
+			n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+		}
 	}
 	n += len(m.unknownFields)
 	return n
@@ -5790,6 +6850,47 @@ func (m *Envelope) UnmarshalVT(dAtA []byte) error {
 					return err
 				}
 				m.Kind = &Envelope_Control{Control: v}
+			}
+			iNdEx = postIndex
+		case 5:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Tick", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if oneof, ok := m.Kind.(*Envelope_Tick); ok {
+				if err := oneof.Tick.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+			} else {
+				v := &Tick{}
+				if err := v.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+				m.Kind = &Envelope_Tick{Tick: v}
 			}
 			iNdEx = postIndex
 		default:
@@ -9791,6 +10892,367 @@ func (m *DeadLetter) UnmarshalVT(dAtA []byte) error {
 	}
 	return nil
 }
+func (m *AlertState_Owed) UnmarshalVT(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return protohelpers.ErrIntOverflow
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: AlertState_Owed: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: AlertState_Owed: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Channel", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Channel = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Incident", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.Incident == nil {
+				m.Incident = &Incident{}
+			}
+			if err := m.Incident.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.unknownFields = append(m.unknownFields, dAtA[iNdEx:iNdEx+skippy]...)
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *AlertState) UnmarshalVT(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return protohelpers.ErrIntOverflow
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: AlertState: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: AlertState: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owed", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owed = append(m.Owed, &AlertState_Owed{})
+			if err := m.Owed[len(m.Owed)-1].UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Known", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Known = append(m.Known, &Incident{})
+			if err := m.Known[len(m.Known)-1].UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.unknownFields = append(m.unknownFields, dAtA[iNdEx:iNdEx+skippy]...)
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *LeaderState) UnmarshalVT(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return protohelpers.ErrIntOverflow
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: LeaderState: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: LeaderState: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Term", wireType)
+			}
+			m.Term = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Term |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field ThroughUs", wireType)
+			}
+			m.ThroughUs = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.ThroughUs |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Open", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Open = append(m.Open, &Incident{})
+			if err := m.Open[len(m.Open)-1].UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.unknownFields = append(m.unknownFields, dAtA[iNdEx:iNdEx+skippy]...)
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
 func (m *RawPosition) UnmarshalVTUnsafe(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -12325,6 +13787,47 @@ func (m *Envelope) UnmarshalVTUnsafe(dAtA []byte) error {
 					return err
 				}
 				m.Kind = &Envelope_Control{Control: v}
+			}
+			iNdEx = postIndex
+		case 5:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Tick", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if oneof, ok := m.Kind.(*Envelope_Tick); ok {
+				if err := oneof.Tick.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+			} else {
+				v := &Tick{}
+				if err := v.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
+					return err
+				}
+				m.Kind = &Envelope_Tick{Tick: v}
 			}
 			iNdEx = postIndex
 		default:
@@ -16470,6 +17973,371 @@ func (m *DeadLetter) UnmarshalVTUnsafe(dAtA []byte) error {
 				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
 			}
 			m.Host = stringValue
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.unknownFields = append(m.unknownFields, dAtA[iNdEx:iNdEx+skippy]...)
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *AlertState_Owed) UnmarshalVTUnsafe(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return protohelpers.ErrIntOverflow
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: AlertState_Owed: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: AlertState_Owed: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Channel", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			var stringValue string
+			if intStringLen > 0 {
+				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
+			}
+			m.Channel = stringValue
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Incident", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.Incident == nil {
+				m.Incident = &Incident{}
+			}
+			if err := m.Incident.UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.unknownFields = append(m.unknownFields, dAtA[iNdEx:iNdEx+skippy]...)
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *AlertState) UnmarshalVTUnsafe(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return protohelpers.ErrIntOverflow
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: AlertState: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: AlertState: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owed", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owed = append(m.Owed, &AlertState_Owed{})
+			if err := m.Owed[len(m.Owed)-1].UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Known", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Known = append(m.Known, &Incident{})
+			if err := m.Known[len(m.Known)-1].UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.unknownFields = append(m.unknownFields, dAtA[iNdEx:iNdEx+skippy]...)
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *LeaderState) UnmarshalVTUnsafe(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return protohelpers.ErrIntOverflow
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: LeaderState: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: LeaderState: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Term", wireType)
+			}
+			m.Term = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Term |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field ThroughUs", wireType)
+			}
+			m.ThroughUs = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.ThroughUs |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Open", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Open = append(m.Open, &Incident{})
+			if err := m.Open[len(m.Open)-1].UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
 			iNdEx = postIndex
 		default:
 			iNdEx = preIndex

@@ -150,6 +150,32 @@ func (c *Client) Offsets(ctx context.Context, topic string, partition int32) (fi
 	return first, last, err
 }
 
+// Committed returns what a group has committed for each of the topic's first n partitions, -1 where nothing.
+func (c *Client) Committed(ctx context.Context, group, topic string, n int) ([]int64, error) {
+	ids := make([]int, n)
+	out := make([]int64, n)
+	for i := range ids {
+		ids[i], out[i] = i, -1
+	}
+	err := retry(ctx, func() error {
+		res, err := c.admin.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{topic: ids}})
+		if err == nil {
+			err = res.Error
+		}
+		if err != nil {
+			return fmt.Errorf("offsets of group %s: %w", group, err)
+		}
+		for _, p := range res.Topics[topic] {
+			if p.Error != nil {
+				return fmt.Errorf("offsets of group %s, partition %d: %w", group, p.Partition, p.Error)
+			}
+			out[p.Partition] = p.CommittedOffset
+		}
+		return nil
+	})
+	return out, err
+}
+
 // retry runs f until it succeeds, fails for good, or ctx ends; then f's last error is returned.
 func retry(ctx context.Context, f func() error) error {
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 3*time.Second) {

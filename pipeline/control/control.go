@@ -132,6 +132,24 @@ func WaitGenesis(ctx context.Context, client *broker.Client) (*schema.Genesis, e
 	}
 }
 
+// Read returns the control record with this sequence number.
+func Read(ctx context.Context, client *broker.Client, seq int64) (*schema.Control, error) {
+	r := client.NewReader(schema.TopicControl, 0, seq)
+	for range 20 {
+		records, _, err := r.Fetch(ctx, time.Second)
+		if err != nil && !broker.Retryable(err) {
+			return nil, err
+		}
+		if len(records) > 0 && records[0].Offset == seq {
+			return Decode(&records[0])
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, fmt.Errorf("control record %d cannot be read from %s", seq, schema.TopicControl)
+}
+
 // Append writes one control record. Its sequence number is known when it is read back.
 func Append(ctx context.Context, client *broker.Client, c *schema.Control) error {
 	if c.AtMs == 0 {

@@ -9,7 +9,7 @@
 //	2 fold     Step for every record; what has to leave goes to the Outbox
 //	3 publish  the Outbox, acknowledged by every in-sync replica (or the warehouse); tried again until it works
 //	4 snapshot state and next together, in one file, every so often; only what is published is ever saved
-//	5 commit   next to the consumer group: a hint for people and lag monitors, never read back by stateful folds
+//	5 commit   what is published to the consumer group: a hint for people and lag monitors, never read back by stateful folds
 //
 // Death before 3 is done: nothing happened, or part of the outbox is out; the next owner restores the last snapshot,
 // folds the same records and publishes the same messages again, in the same order. Death between 3 and 4: the same.
@@ -88,6 +88,8 @@ type Config struct {
 	// Dir keeps the snapshots; empty makes the fold stateless.
 	Dir           string
 	SnapshotEvery time.Duration
+	// Volatile machines change between records too (deliveries acknowledged, say); they are saved although no record came.
+	Volatile bool
 	// Linger lets batches grow before they are published, for sinks that want large writes. Messages must not refer to
 	// records then.
 	Linger time.Duration
@@ -101,6 +103,9 @@ type Config struct {
 	New func(partition int32) (Machine, error)
 	// Publish makes the effects of a batch durable. It may be called again with the same batch after an error.
 	Publish func(ctx context.Context, m Machine, b Batch) error
+	// While, if set, runs in a goroutine of its own for as long as this member owns the partition. The machine is folded
+	// at the same time: what both touch is theirs to guard.
+	While   func(ctx context.Context, partition int32, m Machine)
 	Observe *Observer
 	Logger  *slog.Logger
 }
@@ -150,6 +155,7 @@ type worker struct {
 	savedAt  time.Time
 	hinted   int64
 	hintedAt time.Time
+	caughtUp bool
 }
 
 func (w *worker) run(ctx context.Context) error {
@@ -158,6 +164,15 @@ func (w *worker) run(ctx context.Context) error {
 		return err
 	}
 	w.cfg.Observe.restored(w.partition)
+	if w.cfg.While != nil {
+		owned, release := context.WithCancel(ctx)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			w.cfg.While(owned, w.partition, w.machine)
+		}()
+		defer func() { release(); <-done }()
+	}
 	reader := w.client.NewReader(w.cfg.Topic, w.partition, w.next)
 	for ctx.Err() == nil {
 		w.cfg.Observe.progress(w.partition)
@@ -179,6 +194,7 @@ func (w *worker) run(ctx context.Context) error {
 			w.cfg.Observe.failed(w.partition, "fold")
 			return err
 		}
+		w.caughtUp = w.next >= end
 		w.cfg.Observe.folded(w.partition, len(records), end-w.next)
 		due := w.pending > 0 && (time.Since(w.since) >= w.cfg.Linger || w.pending >= w.cfg.MaxPending)
 		if due {
@@ -264,7 +280,7 @@ func (w *worker) publish(ctx context.Context) error {
 }
 
 func (w *worker) save(now bool) {
-	if w.cfg.Dir == "" || w.saved == w.next || (!now && time.Since(w.savedAt) < w.cfg.SnapshotEvery) {
+	if w.cfg.Dir == "" || (w.saved == w.next && !w.cfg.Volatile) || (!now && time.Since(w.savedAt) < w.cfg.SnapshotEvery) {
 		return
 	}
 	started := time.Now()
@@ -280,17 +296,18 @@ func (w *worker) save(now bool) {
 	w.cfg.Observe.snapshotted(w.partition, n, time.Since(started))
 }
 
+// hint commits what is published, for lag monitors and people, and as the start of a stateless fold. Once the worker has
+// caught up it does so soon.
 func (w *worker) hint(now bool) {
-	if w.hinted == w.next || (!now && time.Since(w.hintedAt) < commitEvery) {
+	every := commitEvery
+	if w.caughtUp {
+		every = commitEvery / 10
+	}
+	if w.hinted == w.next || (!now && time.Since(w.hintedAt) < every) {
 		return
 	}
-	// A stateful fold commits what is saved, so that lag monitors and people see what a restart would begin with.
-	next := w.next
-	if w.cfg.Dir != "" {
-		next = w.saved
-	}
 	w.hintedAt = time.Now()
-	if err := w.assignment.Commit(next); err != nil {
+	if err := w.assignment.Commit(w.next); err != nil {
 		w.log.Debug("committing the hint failed", "err", err)
 		return
 	}

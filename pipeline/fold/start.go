@@ -34,7 +34,7 @@ func (w *worker) start(ctx context.Context) error {
 			return err
 		}
 	}
-	w.saved, w.savedAt = w.next, time.Now()
+	w.saved, w.savedAt, w.hinted = w.next, time.Now(), w.assignment.Committed
 	w.log.Info("fold starts", "offset", w.next, "first", first, "last", last)
 	return nil
 }

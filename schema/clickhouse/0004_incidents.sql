@@ -1,0 +1,42 @@
+CREATE TABLE IF NOT EXISTS incidents
+(
+    id String COMMENT 'minted once',
+    revision UInt32 COMMENT '1 opens',
+    state Enum8('' = 0, 'open' = 1, 'updated' = 2, 'resolved' = 3) COMMENT 'of this revision',
+    kind LowCardinality(String) COMMENT 'provider_false_unknown, ...',
+    provider LowCardinality(String) COMMENT 'scope of the incident',
+    class LowCardinality(String) COMMENT 'scope of the incident',
+    severity LowCardinality(String) COMMENT 'page, ticket or info',
+    onset_at DateTime64(6, 'UTC') COMMENT 'since when',
+    opened_at DateTime64(6, 'UTC') COMMENT 'the minute that was evaluated',
+    updated_at DateTime64(6, 'UTC') COMMENT 'of this revision',
+    resolved_at DateTime64(6, 'UTC') COMMENT '1970 while it is open',
+    attempts Int64 COMMENT 'in scope',
+    observed Int64 COMMENT 'failures in scope',
+    expected Float64 COMMENT 'failures expected',
+    excess Float64 COMMENT 'observed beyond expected',
+    share Float64 COMMENT 'of attempts turned into this failure, 0 to 1',
+    z Float64 COMMENT 'score of the scan',
+    accepted_share Float64 COMMENT 'of failing recipients that were accepted before, 0 to 1',
+    hold Bool COMMENT 'suppressions are held',
+    hold_from DateTime64(6, 'UTC') COMMENT '1970 for none',
+    hold_until DateTime64(6, 'UTC') COMMENT '1970 for none; renewed by updates',
+    action LowCardinality(String) COMMENT 'what the hold advises',
+    suspicion LowCardinality(String) COMMENT 'whose fault it seems',
+    summary String COMMENT 'for people',
+    `breakdown.dimension` Array(String) COMMENT 'source_ip, domain, tenant, mx',
+    `breakdown.value` Array(String) COMMENT 'value of the dimension',
+    `breakdown.attempts` Array(Int64) COMMENT 'attempts there',
+    `breakdown.observed` Array(Int64) COMMENT 'failures there',
+    `evidence.occurred_at` Array(DateTime64(6, 'UTC')) COMMENT 'last of the group',
+    `evidence.source_ip` Array(String) COMMENT 'sending address',
+    `evidence.remote_host` Array(String) COMMENT 'mail exchanger',
+    `evidence.remote_ip` Array(String) COMMENT 'its address',
+    `evidence.smtp_code` Array(UInt16) COMMENT 'basic reply code',
+    `evidence.enhanced_code` Array(String) COMMENT 'enhanced status code',
+    `evidence.text` Array(String) COMMENT 'the reply, recipients masked',
+    `evidence.count` Array(UInt64) COMMENT 'events of the group'
+)
+ENGINE = ReplacingMergeTree
+ORDER BY (id, revision)
+COMMENT 'every revision of every incident; read with FINAL';

@@ -127,7 +127,7 @@ func Run(ctx context.Context, client *broker.Client, cfg Config) error {
 	return client.Run(ctx, group, func(ctx context.Context, a broker.Assignment) error {
 		w := &worker{
 			cfg: &cfg, client: client, partition: a.Partition, partitions: partitions, assignment: a,
-			log: cfg.Logger.With("stage", cfg.Stage, "topic", cfg.Topic, "partition", a.Partition),
+			log: cfg.Logger.With("fold", cfg.Stage, "topic", cfg.Topic, "partition", a.Partition),
 		}
 		defer cfg.Observe.stopped(a.Partition)
 		return w.run(ctx)

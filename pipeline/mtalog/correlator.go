@@ -1,0 +1,428 @@
+package mtalog
+
+import (
+	"strings"
+	"time"
+
+	"carom.dev/carom/pipeline/smtpreply"
+	"carom.dev/carom/schema"
+)
+
+// Correlator reads the lines of one raw partition, of any number of hosts, and joins them into events. It is not safe
+// for concurrent use. Make one with NewCorrelator.
+type Correlator struct {
+	cfg    Config
+	queue  queue
+	stats  Stats
+	stamps stamps
+	frame  frame
+	msg    message
+	names  names
+
+	// The event handed to emit, and its parts; reused.
+	event  schema.DeliveryEvent
+	delays schema.Delays
+	cause  schema.Cause
+	raw    schema.RawPosition
+}
+
+// NewCorrelator returns a Correlator with an empty table. It panics if cfg does not pass Validate.
+func NewCorrelator(cfg Config) *Correlator {
+	if err := cfg.Validate(); err != nil {
+		panic("mtalog: " + err.Error())
+	}
+	return &Correlator{cfg: cfg, queue: newQueue()}
+}
+
+func newQueue() queue { return queue{hosts: map[string]*hostQueue{}} }
+
+// Stats returns the counters so far.
+func (c *Correlator) Stats() Stats {
+	s := c.stats
+	s.Entries, s.Hosts, s.Bytes = c.queue.entries, len(c.queue.hosts), c.queue.bytes
+	return s
+}
+
+// Line reads one line and calls emit for each event that it completes, before it returns. The event and its parts belong
+// to emit until emit returns and are then used again; the strings in it stay valid. Raw is never nil. Left empty are
+// the fields that a log does not know: event id, source position, recipient key, tenant, stream, backfill.
+func (c *Correlator) Line(in Input, emit func(*schema.DeliveryEvent)) Result {
+	r := c.line(&in, emit)
+	c.stats.Lines++
+	c.stats.Kinds[r.Kind]++
+	c.stats.Reasons[r.Reason]++
+	return r
+}
+
+func (c *Correlator) line(in *Input, emit func(*schema.DeliveryEvent)) Result {
+	for n := len(in.Line); n > 0 && (in.Line[n-1] == '\r' || in.Line[n-1] == '\n'); n-- {
+		in.Line = in.Line[:n-1]
+	}
+	if len(in.Line) == 0 {
+		return Result{Kind: KindNoise, Reason: ReasonEmpty, Host: in.Host}
+	}
+	if len(in.Line) > MaxLineBytes {
+		return Result{Reason: ReasonTooLong, Host: in.Host}
+	}
+	f := &c.frame
+	*f = frame{}
+	if reason := c.stamps.readFrame(in.Line, in, f); reason == ReasonRepeated {
+		return Result{Kind: KindNoise, Reason: reason, Host: in.Host}
+	} else if reason != ReasonNone {
+		return Result{Reason: reason, Host: in.Host}
+	}
+	r := Result{Host: strings.ToValidUTF8(in.Host, "\uFFFD"), At: time.UnixMicro(f.at).UTC()}
+	if !f.host.empty() {
+		r.Host = c.names.host(f.host.of(in.Line))
+	}
+	if r.Host == "" {
+		r.Reason = ReasonHost
+		return r
+	}
+	class := classOf(f.daemon.of(in.Line))
+	if !isPostfix(f.instance.of(in.Line), class) {
+		r.Kind, r.Reason = KindNoise, ReasonOtherProgram
+		return r
+	}
+	r.Daemon = c.names.daemon(f.daemon.of(in.Line))
+	if class == daemonUnknown {
+		r.Reason = ReasonDaemon
+		return r
+	}
+	c.advance(r.Host, in)
+	if class == daemonOther {
+		r.Kind, r.Reason = KindNoise, ReasonPostfix
+		return r
+	}
+	scanMessage(in.Line, int(f.msg.from), &c.msg)
+	r.Kind, r.Reason = c.apply(r.Host, class, in, emit)
+	return r
+}
+
+// isPostfix tells Postfix's lines by the tag: "postfix" or what syslog_name made of it, and one of its daemons.
+func isPostfix(instance []byte, class daemonClass) bool {
+	if hasPrefix(instance, "postfix") {
+		return true
+	}
+	// syslog_name may be any word; then the daemon tells. rsyslogd/... and the like have no such daemons.
+	return class == daemonDelivers || class == daemonQueues || class == daemonOther
+}
+
+// advance moves the clock of a host. A stamp that lies in the carrier's future is a wrong clock: it must not age the
+// table.
+func (c *Correlator) advance(host string, in *Input) {
+	h := c.queue.hosts[host]
+	if h == nil {
+		return
+	}
+	c.stats.Aged += c.queue.tick(h, c.clock(in), c.cfg.TTL)
+}
+
+func (c *Correlator) clock(in *Input) int64 {
+	at := c.frame.at
+	if !in.Reference.IsZero() {
+		if ref := in.Reference.UnixMicro(); at > ref+futureSlack.Microseconds() {
+			return ref
+		}
+	}
+	return at
+}
+
+// apply does what the message says.
+func (c *Correlator) apply(host string, class daemonClass, in *Input, emit func(*schema.DeliveryEvent)) (Kind, Reason) {
+	m := &c.msg
+	switch m.shape {
+	case shapeDelivery:
+		if class == daemonQueues {
+			return KindUnparsed, ReasonShape
+		}
+		c.deliver(host, in, emit)
+		return KindEvent, ReasonNone
+	case shapeExpired:
+		return c.expire(host, in, emit)
+	case shapeActive, shapeArrival, shapeMessageID:
+		c.describe(host, in)
+		return KindState, ReasonNone
+	case shapeRemoved, shapeRequeued:
+		e := c.lookup(host, in)
+		if e == nil {
+			return KindState, ReasonUnknownEntry
+		}
+		c.stats.Waiting += uint64(len(e.waiting))
+		c.queue.remove(e)
+		return KindState, ReasonNone
+	case shapeProbe:
+		return KindNoise, ReasonProbe
+	case shapeRepeated:
+		return KindNoise, ReasonRepeated
+	case shapeNoise:
+		return KindNoise, ReasonPostfix
+	case shapeCut:
+		return KindUnparsed, ReasonCut
+	case shapeFields:
+		return KindUnparsed, ReasonFields
+	}
+	return KindUnparsed, ReasonShape
+}
+
+// lookup returns the entry of the message's queue id, or nil.
+func (c *Correlator) lookup(host string, in *Input) *entry {
+	h := c.queue.hosts[host]
+	if h == nil {
+		return nil
+	}
+	return h.entries[string(c.msg.queueID.of(in.Line))]
+}
+
+// open returns the entry of the message's queue id, which is made if there is none, as the last in order.
+func (c *Correlator) open(host string, in *Input) *entry {
+	e := c.lookup(host, in)
+	if e == nil {
+		e = c.queue.add(host, c.msg.queueID.of(in.Line), c.clock(in))
+	}
+	c.queue.touch(e)
+	return e
+}
+
+// describe takes in what a line says about an entry. A queue id comes back within seconds where ids are short: what
+// contradicts the entry belongs to another message, even if "removed" was never seen.
+func (c *Correlator) describe(host string, in *Input) {
+	m := &c.msg
+	e := c.lookup(host, in)
+	if e != nil && c.contradicts(e, in.Line) {
+		c.stats.Replaced++
+		c.queue.remove(e)
+	}
+	e = c.open(host, in)
+	e.known = true
+	switch m.shape {
+	case shapeActive:
+		c.queue.setString(e, &e.sender, clean(m.sender.of(in.Line)))
+		e.hasSender, e.active = true, true
+		e.size, e.nrcpt = m.size, m.nrcpt
+	case shapeArrival:
+		if m.hasSender {
+			c.queue.setString(e, &e.sender, clean(m.sender.of(in.Line)))
+			e.hasSender = true
+		}
+	case shapeMessageID:
+		c.queue.setString(e, &e.messageID, clean(m.messageID.of(in.Line)))
+	}
+	c.bound()
+}
+
+// contradicts tells whether the message line cannot be about e.
+func (c *Correlator) contradicts(e *entry, line []byte) bool {
+	m := &c.msg
+	switch m.shape {
+	case shapeArrival: // the first line of every message
+		return e.known || len(e.waiting) > 0
+	case shapeMessageID: // cleanup writes it once, before qmgr sees the message
+		return e.active || (e.messageID != "" && e.messageID != clean(m.messageID.of(line)))
+	case shapeActive: // sender and size are those of the queue file
+		return e.active && (e.size != m.size || e.sender != clean(m.sender.of(line)))
+	}
+	return false
+}
+
+// bound forgets entries, those that were silent longest first.
+func (c *Correlator) bound() {
+	for c.queue.entries > c.cfg.MaxEntries || (c.queue.bytes > c.cfg.MaxBytes && c.queue.entries > 0) {
+		c.queue.remove(c.queue.order.first)
+		c.stats.Evicted++
+	}
+}
+
+// deliver emits the event of a delivery line and updates the entry.
+func (c *Correlator) deliver(host string, in *Input, emit func(*schema.DeliveryEvent)) {
+	m := &c.msg
+	line := newTextLine(in.Line)
+	ev := c.newEvent(host, line)
+	ev.QueueId = line.cut(m.queueID)
+	ev.Recipient = line.cut(m.recipient)
+	ev.OriginalRecipient = line.cut(m.original)
+	ev.Domain = domainOf(ev.Recipient)
+	ev.Relay = line.cut(m.relayHost)
+	ev.RelayPort = m.relayPort
+	ev.DelayMs, ev.HasDelay = m.delayMS, m.hasDelay
+	if m.hasDelays {
+		c.delays.Reset()
+		c.delays.BeforeQmgrMs, c.delays.InQmgrMs, c.delays.ConnectMs, c.delays.TransmitMs = m.delaysMS[0], m.delaysMS[1], m.delaysMS[2], m.delaysMS[3]
+		ev.Delays = &c.delays
+	}
+	suspended := c.answer(ev, line)
+	if ev.Outcome != schema.Outcome_DELIVERED {
+		c.raw.Line = line.raw()
+	}
+	c.account(ev, host, in, suspended)
+	c.emit(ev, emit)
+}
+
+// answer fills in what the status and its text say.
+func (c *Correlator) answer(ev *schema.DeliveryEvent, line textLine) (suspended bool) {
+	m := &c.msg
+	remote := !m.relayIP.empty()
+	if remote {
+		ev.RemoteHost = ev.Relay
+		if ip := line.cut(m.relayIP); strings.IndexByte(ip, '/') < 0 {
+			ev.RemoteIp = ip
+		}
+	}
+	dsn := line.cut(m.dsn)
+	text := line.cut(m.text)
+	var reply string
+	if m.status == statusSent {
+		ev.Outcome, ev.Final, ev.Text = schema.Outcome_DELIVERED, true, text
+		ev.Origin = schema.Origin_LOCAL_MTA
+		if remote {
+			ev.Origin, ev.Phase, reply = schema.Origin_REMOTE_REPLY, schema.Phase_EOM, text
+		}
+	} else {
+		f := readWords(text, ev.Relay == "none")
+		if f.open && !m.cut && strings.HasSuffix(line.cut(span{m.text.from, m.text.to + 1}), ")") {
+			f = readWords(line.cut(span{m.text.from, m.text.to + 1}), ev.Relay == "none") // cut right behind the remote's own ")"
+		}
+		ev.Text, ev.Phase, ev.Origin = f.text, f.phase, f.origin
+		if !remote && f.host != "" {
+			ev.RemoteHost, ev.RemoteIp = splitHost(f.host)
+		}
+		switch {
+		case f.suspended:
+			ev.Outcome, suspended = schema.Outcome_SUSPENDED, true
+		case m.status == statusBounced:
+			ev.Outcome, ev.Final = schema.Outcome_BOUNCED, true
+		default:
+			ev.Outcome = schema.Outcome_DEFERRED
+		}
+		if f.origin == schema.Origin_REMOTE_REPLY {
+			reply = f.text
+		}
+	}
+	code, own := smtpreply.Codes(reply)
+	ev.SmtpCode = int32(code)
+	switch {
+	case own != "":
+		// QUIRK: where classes differ ("550 4.2.1") or a tab follows, Postfix overlooks the remote's code and writes 5.0.0 in
+		// dsn=; where it keeps a message in spite of a 5yz, it writes 4.x.x. The remote's own word is the evidence.
+		ev.EnhancedCode, ev.EnhancedSource = own, schema.EnhancedSource_ENHANCED_REMOTE
+	case dsn == "":
+		ev.EnhancedSource = schema.EnhancedSource_ENHANCED_NONE
+	case spokenBy(reply, dsn):
+		ev.EnhancedCode, ev.EnhancedSource = dsn, schema.EnhancedSource_ENHANCED_REMOTE
+	default:
+		ev.EnhancedCode, ev.EnhancedSource = dsn, schema.EnhancedSource_ENHANCED_MTA
+	}
+	return suspended
+}
+
+// account joins the event with its entry.
+func (c *Correlator) account(ev *schema.DeliveryEvent, host string, in *Input, suspended bool) {
+	e := c.lookup(host, in)
+	if e == nil && ev.Final {
+		ev.Orphan = true
+		return
+	}
+	if e == nil {
+		e = c.open(host, in) // the log was joined midway: remember the failure, an expiry may follow
+	} else {
+		c.queue.touch(e)
+	}
+	ev.Orphan = !e.known
+	ev.MessageId, ev.Sender, ev.HasSender = e.messageID, e.sender, e.hasSender
+	id := recipientID{ev.Recipient, ev.OriginalRecipient}
+	k := e.find(id)
+	attempts := uint32(0)
+	if k >= 0 {
+		attempts = e.waiting[k].attempts
+	}
+	if !suspended {
+		attempts++
+	}
+	if e.known {
+		ev.Attempt = attempts
+	}
+	if ev.Final {
+		e.done++
+		if k >= 0 {
+			c.queue.finish(e, k)
+		}
+		return
+	}
+	if k < 0 {
+		k = c.queue.wait(e, id)
+	}
+	e.waiting[k].attempts = attempts
+	if !suspended {
+		c.queue.blame(e, k, cause{
+			at: ev.OccurredAtUs, code: ev.SmtpCode, enhanced: ev.EnhancedCode, source: ev.EnhancedSource,
+			text: cutText(ev.Text, maxRawBytes), phase: ev.Phase, origin: ev.Origin, host: ev.RemoteHost, ip: ev.RemoteIp,
+		})
+	}
+	c.bound()
+}
+
+// expire emits the end of every recipient that still waits. qmgr names none of them; their last lines did.
+func (c *Correlator) expire(host string, in *Input, emit func(*schema.DeliveryEvent)) (Kind, Reason) {
+	e := c.lookup(host, in)
+	if e == nil {
+		return KindState, ReasonUnknownEntry
+	}
+	c.queue.touch(e)
+	if unheard := e.nrcpt - e.done - int64(len(e.waiting)); unheard > 0 {
+		c.stats.Unheard += uint64(unheard)
+	}
+	if len(e.waiting) == 0 {
+		return KindState, ReasonNobody
+	}
+	line := newTextLine(in.Line)
+	for _, r := range e.waiting {
+		ev := c.newEvent(host, line)
+		ev.QueueId = line.cut(c.msg.queueID)
+		ev.Recipient, ev.OriginalRecipient, ev.Domain = r.address, r.original, domainOf(r.address)
+		ev.MessageId = e.messageID
+		ev.Sender, ev.HasSender = line.cut(c.msg.sender), true
+		ev.Outcome, ev.Final = schema.Outcome_EXPIRED, true
+		ev.Text = line.cut(c.msg.text)
+		ev.Phase, ev.Origin = schema.Phase_QUEUE, schema.Origin_LOCAL_MTA
+		ev.EnhancedSource = schema.EnhancedSource_ENHANCED_NONE
+		ev.Orphan = !e.known
+		if e.known {
+			ev.Attempt = r.attempts
+		}
+		if f := r.cause; f != nil {
+			c.cause.Reset()
+			c.cause.OccurredAtUs, c.cause.SmtpCode, c.cause.EnhancedCode, c.cause.EnhancedSource = f.at, f.code, f.enhanced, f.source
+			c.cause.Text, c.cause.Phase, c.cause.Origin = f.text, f.phase, f.origin
+			c.cause.RemoteHost, c.cause.RemoteIp = f.host, f.ip
+			ev.Cause = &c.cause
+		}
+		c.raw.Line = line.raw()
+		c.emit(ev, emit)
+	}
+	for len(e.waiting) > 0 {
+		c.queue.finish(e, len(e.waiting)-1)
+		e.done++
+	}
+	return KindEvent, ReasonNone
+}
+
+// newEvent returns the reused event with what the header says.
+func (c *Correlator) newEvent(host string, line textLine) *schema.DeliveryEvent {
+	ev := &c.event
+	ev.Reset()
+	c.raw.Reset()
+	ev.Raw = &c.raw
+	ev.Mta = "postfix"
+	ev.MtaHost = host
+	ev.OccurredAtUs = c.frame.at
+	ev.Instance = line.cut(c.frame.instance)
+	return ev
+}
+
+func (c *Correlator) emit(ev *schema.DeliveryEvent, emit func(*schema.DeliveryEvent)) {
+	c.stats.Events++
+	if ev.Orphan {
+		c.stats.Orphans++
+	}
+	emit(ev)
+}

@@ -1,0 +1,182 @@
+package mtalog
+
+// The lines of Postfix that say nothing about a delivery, by their first words. They are listed so that what is not
+// listed can be counted as unparsed: a new version's new form is noticed, not lost. The words are those of the message
+// formats in Postfix's sources (src/smtp, src/smtpd, src/qmgr, src/cleanup, src/bounce, src/postscreen, src/postsuper,
+// src/master, src/global).
+
+// daemonClass says what lines a daemon may write.
+type daemonClass uint8
+
+const (
+	daemonUnknown  daemonClass = iota
+	daemonUnnamed              // the line does not name the daemon
+	daemonDelivers             // may write delivery lines: agents, and those that bounce or defer by themselves
+	daemonQueues               // handles queue entries, delivers nothing
+	daemonOther                // none of its lines matters
+)
+
+func classOf(daemon []byte) daemonClass {
+	switch string(daemon) {
+	case "":
+		return daemonUnnamed
+	case "smtp", "lmtp", "local", "virtual", "pipe", "error", "discard", "qmgr", "oqmgr", "nqmgr", "cleanup", "bounce":
+		return daemonDelivers
+	case "smtpd", "pickup", "postsuper", "qmqpd":
+		return daemonQueues
+	case "postscreen", "anvil", "scache", "tlsproxy", "tlsmgr", "trivial-rewrite", "master", "postfix-script", "postlog",
+		"postlogd", "dnsblog", "proxymap", "proxywrite", "verify", "flush", "showq", "spawn", "sendmail", "postdrop",
+		"postqueue", "postmap", "postalias", "postconf", "postmulti", "postkick", "postlock", "postcat", "fsstone",
+		"smtp-sink", "smtp-source", "posttls-finger", "postfix-tls-script", "postfix-wrapper", "postmulti-script", "postfix":
+		return daemonOther
+	}
+	return daemonUnknown
+}
+
+// bareShape judges a message that does not begin with a queue id.
+func bareShape(b []byte) shape {
+	if len(b) == 0 {
+		return shapeUnknown
+	}
+	known := false
+	switch b[0] {
+	case 'A':
+		known = hasPrefix(b, "Anonymous TLS connection established ") || hasPrefix(b, "ALLOWLISTED ")
+	case 'B':
+		known = hasPrefix(b, "BDAT ") || hasPrefix(b, "BLACKLISTED ") || hasPrefix(b, "BARE NEWLINE ")
+	case 'C':
+		known = hasPrefix(b, "CONNECT from ") || hasPrefix(b, "COMMAND ") || hasPrefix(b, "Cannot start TLS: ")
+	case 'D':
+		known = hasPrefix(b, "DISCONNECT ") || hasPrefix(b, "DNSBL rank ") || hasPrefix(b, "DENYLISTED ") ||
+			hasPrefix(b, "DATA ") || hasPrefix(b, "Deleted: ")
+	case 'H':
+		known = hasPrefix(b, "HANGUP ") || hasPrefix(b, "Host offered STARTTLS: ")
+	case 'N':
+		known = hasPrefix(b, "NOQUEUE: ") || hasPrefix(b, "NON-SMTP COMMAND ")
+	case 'P':
+		known = hasPrefix(b, "PASS ") || hasPrefix(b, "PREGREET ") || hasPrefix(b, "Placed on hold: ")
+	case 'R':
+		known = hasPrefix(b, "Removed: ") || hasPrefix(b, "Requeued: ") || hasPrefix(b, "Released from hold: ") ||
+			hasPrefix(b, "Renamed ")
+	case 'S':
+		known = hasPrefix(b, "SSL_connect error ") || hasPrefix(b, "SSL_accept error ") || hasPrefix(b, "SSL_accept:") ||
+			hasPrefix(b, "SSL_connect:") || hasPrefix(b, "Server certificate not ")
+	case 'T':
+		known = hasPrefix(b, "Trusted TLS connection ") || hasPrefix(b, "TLS SNI ")
+	case 'U':
+		known = hasPrefix(b, "Untrusted TLS connection ")
+	case 'V':
+		known = hasPrefix(b, "Verified TLS connection ")
+	case 'W':
+		known = hasPrefix(b, "WHITELIST") || hasPrefix(b, "WHITELISTED ")
+	case 'a':
+		known = hasPrefix(b, "auto_clnt") || hasPrefix(b, "address syntax error ")
+	case 'c':
+		known = hasPrefix(b, "connect from ") || hasPrefix(b, "connect to ") || hasPrefix(b, "cache ") ||
+			hasPrefix(b, "certificate verification ") || hasPrefix(b, "certificate peer ") || hasPrefix(b, "close database ") ||
+			hasPrefix(b, "conversation with ")
+	case 'd':
+		known = hasPrefix(b, "disconnect from ") || hasPrefix(b, "daemon started ") || hasPrefix(b, "dict_") ||
+			hasPrefix(b, "discarding EHLO keywords: ")
+	case 'e':
+		known = hasPrefix(b, "error: ") || hasPrefix(b, "entering ")
+	case 'f':
+		known = hasPrefix(b, "fatal: ") || hasPrefix(b, "flushing the Postfix mail queue")
+	case 'h':
+		known = hasPrefix(b, "host ") || hasPrefix(b, "hostname ")
+	case 'i':
+		known = hasPrefix(b, "improper command pipelining ") || hasPrefix(b, "initializing the ") || hasPrefix(b, "input attribute ")
+	case 'l':
+		known = hasPrefix(b, "lost connection ") || hasPrefix(b, "looking for ")
+	case 'm':
+		if hasPrefix(b, "message repeated ") {
+			return shapeRepeated
+		}
+		known = hasPrefix(b, "mapping DSN status ") || hasPrefix(b, "milter ")
+	case 'p':
+		known = hasPrefix(b, "panic: ") || hasPrefix(b, "premature end-of-input ") || hasPrefix(b, "proxy-")
+	case 'r':
+		known = hasPrefix(b, "reload ") || hasPrefix(b, "refreshing the Postfix mail system") || hasPrefix(b, "read error: ") ||
+			hasPrefix(b, "rewrite stream ")
+	case 's':
+		known = hasPrefix(b, "statistics: ") || hasPrefix(b, "starting the Postfix mail system") ||
+			hasPrefix(b, "stopping the Postfix mail system") || hasPrefix(b, "setting up TLS connection ") ||
+			hasPrefix(b, "setting the ") || hasPrefix(b, "stopped the ") || hasPrefix(b, "smtp_")
+	case 't':
+		known = hasPrefix(b, "terminating on signal ") || hasPrefix(b, "timeout after ") || hasPrefix(b, "table ") ||
+			hasPrefix(b, "too many errors after ") || hasPrefix(b, "too many mail delivery requests")
+	case 'u':
+		known = hasPrefix(b, "using backwards-compatible default setting ") || hasPrefix(b, "user ") ||
+			hasPrefix(b, "unknown command ")
+	case 'w':
+		known = hasPrefix(b, "warning: ") || hasPrefix(b, "write error: ") || hasPrefix(b, "waiting for the Postfix mail system")
+	}
+	if known {
+		return shapeNoise
+	}
+	return shapeUnknown
+}
+
+// queueNoise judges what follows a queue id. A failure at one of several MX hosts is logged once with the queue id and
+// no recipient; the delivery line that follows repeats the last one.
+func queueNoise(b []byte) bool {
+	switch b[0] {
+	case 'B':
+		return hasPrefix(b, "BCC ")
+	case 'C':
+		return hasPrefix(b, "Cannot start TLS: ")
+	case 'D':
+		return hasPrefix(b, "Domain ")
+	case 'H':
+		return hasPrefix(b, "Host or domain name not found. ")
+	case 'N':
+		return hasPrefix(b, "Name service error for ") || hasPrefix(b, "No ")
+	case 'P':
+		return hasPrefix(b, "Protocol error: ")
+	case 'S':
+		return hasPrefix(b, "SASL authentication failed") || hasPrefix(b, "SMTPUTF8 is required, ") ||
+			hasPrefix(b, "Server certificate ")
+	case 'T':
+		return hasPrefix(b, "TLS ") || hasPrefix(b, "TLSA lookup ")
+	case 'a':
+		return hasPrefix(b, "addr") || hasPrefix(b, "all network protocols ")
+	case 'b':
+		return hasPrefix(b, "breaking ") || hasPrefix(b, "body ")
+	case 'c':
+		return hasPrefix(b, "connect to ") || hasPrefix(b, "conversation with ") || hasPrefix(b, "copied ") ||
+			hasPrefix(b, "certificate verification ")
+	case 'd':
+		return hasPrefix(b, "discard: ") || hasPrefix(b, "delivery ")
+	case 'e':
+		return hasPrefix(b, "enabling ") || hasPrefix(b, "error: ")
+	case 'f':
+		return hasPrefix(b, "filter: ") || hasPrefix(b, "fatal: ") || hasPrefix(b, "failed ")
+	case 'h':
+		return hasPrefix(b, "host ") || hasPrefix(b, "hold: ")
+	case 'i':
+		return hasPrefix(b, "info: ")
+	case 'l':
+		return hasPrefix(b, "lost connection ")
+	case 'm':
+		return hasPrefix(b, "milter-") || hasPrefix(b, "message size ") || hasPrefix(b, "mail for ")
+	case 'n':
+		return hasPrefix(b, "non-delivery ") || hasPrefix(b, "non DNSSEC destination") || hasPrefix(b, "no ")
+	case 'p':
+		return hasPrefix(b, "postmaster ") || hasPrefix(b, "placed on hold") || hasPrefix(b, "prepend: ") ||
+			hasPrefix(b, "pass: ") || hasPrefix(b, "passing ")
+	case 'r':
+		return hasPrefix(b, "resent-message-id=") || hasPrefix(b, "reject: ") || hasPrefix(b, "replace: ") ||
+			hasPrefix(b, "redirect: ") || hasPrefix(b, "released from hold") || hasPrefix(b, "renamed ") ||
+			hasPrefix(b, "reject_warning: ")
+	case 's':
+		return hasPrefix(b, "sender ") || hasPrefix(b, "skipped, still being delivered") || hasPrefix(b, "strip: ") ||
+			hasPrefix(b, "server ")
+	case 't':
+		return hasPrefix(b, "trigger: ") || hasPrefix(b, "timeout ")
+	case 'u':
+		return hasPrefix(b, "unable to look up host ") || hasPrefix(b, "unknown ") || hasPrefix(b, "uncompress")
+	case 'w':
+		return hasPrefix(b, "warning: ") || hasPrefix(b, "warn: ")
+	}
+	return false
+}

@@ -25,7 +25,8 @@ type hostClock struct {
 }
 
 const (
-	hostSilentMs  = 2 * 60 * 1000       // a host that was not heard of for so long does not count
+	hostSilentMs  = 2 * 60 * 1000       // a host that was not heard of for so long does not hold the others up
+	allSilentMs   = 10 * 60 * 1000      // when nobody was heard of for so long, there is nothing to wait for
 	hostLaggingUs = 10 * 60 * 1_000_000 // nor one so far behind the median
 	maxHosts      = 1 << 14
 )
@@ -71,8 +72,9 @@ func (c *clocks) watermark() int64 {
 		}
 	}
 	if len(at) == 0 {
-		if c.nowMs > 0 {
-			c.wm = max(c.wm, (c.nowMs-hostSilentMs)*1000)
+		// Before the first host nothing is known to be complete: an installation that only imports makes no such claim.
+		if len(c.hosts) > 0 {
+			c.wm = max(c.wm, (c.nowMs-allSilentMs)*1000)
 		}
 		return c.wm
 	}

@@ -57,6 +57,11 @@ func pack(lines []Line, partitions int, headers []broker.Header) []broker.Messag
 	return out
 }
 
+// ImportHeader marks lines as an import of that name.
+func ImportHeader(name string) broker.Header {
+	return broker.Header{Key: ingest.HeaderImport, Value: []byte(name)}
+}
+
 // Import reports what an import did.
 type Import struct {
 	Lines   int   // sent by this call

@@ -1,0 +1,412 @@
+package recipient
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"carom.dev/carom/schema"
+)
+
+// model is the state table written down as plainly as possible: maps, slices, no bounds, no queues, everything scanned. It
+// shares with the Store only the parsed policy.
+type model struct {
+	p        *Policy
+	nowUs    int64
+	firstUs  int64
+	latestUs int64
+	mailed   map[string][]delivered // per recipient, every delivery that stands
+	settled  map[string]bool        // recipients whose first delivery nothing can take back
+	entries  []*entry
+	people   map[string]*person
+	holds    []*hold
+	out      []string
+}
+
+type delivered struct {
+	us  int64
+	msg string
+}
+
+type person struct{ sent, interval int64 }
+
+type entry struct {
+	who, scope string
+	state      schema.RecipientState
+	us, due    int64
+	class      string
+	provider   string
+	doubtful   bool
+	async      bool
+	final      bool // only a person lifts it
+	level      uint8
+	accepted   schema.Acceptance
+	hold       string
+	evidence   []proof
+}
+
+type proof struct {
+	us              int64
+	msg             string
+	class, provider string
+	doubtful, async bool
+}
+
+type hold struct {
+	id, provider, class string
+	from, until         int64
+	revision            uint32
+	open                bool
+}
+
+func newModel(p *Policy) *model {
+	return &model{p: p, mailed: map[string][]delivered{}, settled: map[string]bool{}, people: map[string]*person{}}
+}
+
+func (m *model) say(e *entry, before schema.RecipientState, us int64) {
+	m.out = append(m.out, fmt.Sprintf("%s %s %s>%s at %d due %d", e.who, e.scope, before.Name(), e.state.Name(), us, e.due))
+}
+
+// acceptance: any standing delivery not older than accepted_within, by whole days.
+func (m *model) acceptance(who string, us int64) schema.Acceptance {
+	if m.nowUs > 0 {
+		us = min(us, m.nowUs+2*dayUs)
+	}
+	for _, d := range m.mailed[who] {
+		if us/dayUs-d.us/dayUs <= m.p.AcceptedWithin.Microseconds()/dayUs {
+			return schema.Acceptance_ACCEPTED
+		}
+	}
+	if us-m.firstUs < m.p.HistoryNeeded.Microseconds() {
+		return schema.Acceptance_ACCEPTANCE_UNKNOWN
+	}
+	return schema.Acceptance_NOT_ACCEPTED
+}
+
+func (m *model) apply(ev *schema.DeliveryEvent, v *schema.Verdict) schema.Acceptance {
+	who, us, msg := string(ev.RecipientKey), ev.OccurredAtUs, ev.QueueId
+	if m.firstUs == 0 || us < m.firstUs {
+		m.firstUs = us
+	}
+	async := ev.Outcome == schema.Outcome_ASYNC_BOUNCE
+	if ds := m.mailed[who]; async && len(ds) > 0 {
+		last := ds[0].us
+		others := slices.ContainsFunc(ds, func(d delivered) bool { last = max(last, d.us); return d.msg != msg })
+		standing := m.p.ProvisionalFor.Microseconds()
+		if !others && !m.settled[who] && us-last <= standing {
+			delete(m.mailed, who)
+		}
+	}
+	acc := m.acceptance(who, us)
+	if p := m.people[who]; p != nil && !async {
+		if at := us / 1_000_000; at > p.sent {
+			gap := at - p.sent
+			p.sent = at
+			if gap >= 86400 && p.interval == 0 {
+				p.interval = gap
+			} else if gap >= 86400 {
+				p.interval = (3*p.interval + gap) / 4
+			}
+		}
+	}
+	if ev.Outcome == schema.Outcome_DELIVERED {
+		at := us
+		if m.nowUs > 0 {
+			at = min(at, m.nowUs+2*dayUs)
+		}
+		m.mailed[who] = append(m.mailed[who], delivered{at, msg})
+		m.delivered(who, ev.Tenant, us)
+		return acc
+	}
+	g := m.p.groupOf(v.Class, v.Suppress)
+	if g == groupNone {
+		return acc
+	}
+	m.latestUs = max(m.latestUs, us)
+	m.fail(who, ev.Tenant, g, acc, proof{us, msg, v.Class, v.Provider, g == groupDoubtful, async})
+	return acc
+}
+
+func (m *model) delivered(who, tenant string, us int64) {
+	for _, e := range m.entries {
+		if e.who != who || e.final || strings.HasPrefix(e.scope, "tenant:") && e.scope != "tenant:"+tenant {
+			continue
+		}
+		before := e.state
+		switch {
+		case e.state == ok:
+			e.evidence = slices.DeleteFunc(e.evidence, func(x proof) bool { return x.us <= us })
+			e.us = max(e.us, us)
+			e.level = 0
+		case us <= e.us || e.state == held || e.state == suppressed && m.hardEntry(e):
+		default:
+			m.release(e, us)
+			m.say(e, before, us)
+		}
+	}
+}
+
+func (m *model) hardEntry(e *entry) bool { return m.p.class(e.class) == groupHard && !e.doubtful }
+
+func (m *model) release(e *entry, us int64) {
+	e.state, e.due, e.level, e.hold, e.final, e.doubtful = ok, 0, 0, "", false, false
+	e.evidence = slices.DeleteFunc(e.evidence, func(x proof) bool { return x.us <= us })
+	e.us = max(e.us, us)
+}
+
+func (m *model) entry(who, scope string) *entry {
+	for _, e := range m.entries {
+		if e.who == who && e.scope == scope {
+			return e
+		}
+	}
+	e := &entry{who: who, scope: scope}
+	m.entries = append(m.entries, e)
+	return e
+}
+
+func (m *model) another(e *entry, x proof) bool {
+	return !slices.ContainsFunc(e.evidence, func(y proof) bool { return x.msg == y.msg })
+}
+
+func (m *model) covers(h *hold, x proof) bool {
+	until := h.until
+	if x.async {
+		until += m.p.HoldAsyncGrace.Microseconds()
+	}
+	return x.provider == h.provider && h.from <= x.us && x.us <= until && m.p.class(x.class) == m.p.class(h.class)
+}
+
+func (m *model) decide(e *entry, x proof, state schema.RecipientState, due int64) {
+	before := e.state
+	if before != probation || m.hardEntry(e) {
+		e.class, e.doubtful = x.class, x.doubtful
+	}
+	e.state, e.due, e.us, e.provider, e.async, e.hold = state, due, x.us, x.provider, x.async, ""
+	m.say(e, before, x.us)
+}
+
+func (m *model) fail(who, tenant string, g group, acc schema.Acceptance, x proof) {
+	var over *hold
+	for _, h := range m.holds {
+		if m.covers(h, x) && (over == nil || h.open && !over.open) {
+			over = h
+		}
+	}
+	scope := m.p.scope(g, tenant)
+	own := false
+	for _, e := range m.entries {
+		if e.who != who || e.state != probation || over != nil || e.scope != scope && g != groupHard {
+			continue
+		}
+		own = own || e.scope == scope
+		if x.us > e.us && m.another(e, x) {
+			e.evidence = append(e.evidence, x)
+			e.level++
+			eg := m.p.class(e.class)
+			if e.doubtful {
+				eg = groupDoubtful
+			}
+			e.accepted = acc
+			m.decide(e, x, suppressed, until(x.us, m.p.suppression(eg, e.level)))
+		}
+	}
+	if own || over != nil && (g != groupHard || !over.open && acc != schema.Acceptance_NOT_ACCEPTED) {
+		return
+	}
+	e := m.entry(who, scope)
+	if m.people[who] == nil {
+		m.people[who] = &person{}
+		if !x.async {
+			m.people[who].sent = x.us / 1_000_000
+		}
+	}
+	if p := m.people[who]; p.sent == 0 && !x.async {
+		p.sent = x.us / 1_000_000
+	}
+	if e.final {
+		return
+	}
+	if g == groupHard {
+		m.hard(e, x, acc, over)
+	} else {
+		m.count(e, x, g, acc)
+	}
+}
+
+func until(us, d int64) int64 {
+	if d == 0 {
+		return 0
+	}
+	return us + d
+}
+
+func (m *model) hard(e *entry, x proof, acc schema.Acceptance, over *hold) {
+	switch {
+	case x.us <= e.us:
+	case over != nil && e.state != ok:
+	case over != nil && over.open:
+		e.evidence, e.accepted = append(e.evidence, x), acc
+		m.decide(e, x, held, 0)
+		e.hold = over.id
+	case over != nil:
+		e.evidence, e.accepted = append(e.evidence, x), acc
+		m.decide(e, x, probation, 0)
+	case e.state == ok, e.state == watch && x.us > e.due:
+		e.evidence = slices.DeleteFunc(e.evidence, func(y proof) bool { return m.p.class(y.class) == groupHard && !y.doubtful })
+		e.evidence, e.accepted = append(e.evidence, x), acc
+		wait := m.p.Hard.WaitAccepted
+		if acc == schema.Acceptance_NOT_ACCEPTED {
+			wait = m.p.Hard.WaitNotAccepted
+		}
+		m.decide(e, x, pending, x.us+wait.Microseconds())
+	case e.state == pending && x.us-e.us >= m.p.Hard.ConfirmAfter.Microseconds() && m.another(e, x), e.state == watch && m.another(e, x):
+		e.evidence, e.accepted = append(e.evidence, x), acc
+		m.decide(e, x, suppressed, until(x.us, m.p.suppression(groupHard, e.level)))
+	}
+}
+
+func (m *model) count(e *entry, x proof, g group, acc schema.Acceptance) {
+	if e.state == held || e.state == suppressed || e.state == probation || e.state == ok && x.us <= e.us {
+		return
+	}
+	same := func(y proof) bool {
+		if y.doubtful || x.doubtful {
+			return y.doubtful && x.doubtful
+		}
+		return m.p.class(y.class) == g
+	}
+	mine := func() (list []proof) {
+		for _, y := range e.evidence {
+			if same(y) {
+				list = append(list, y)
+			}
+		}
+		return list
+	}
+	if list := mine(); len(list) > 0 {
+		last := list[len(list)-1].us
+		if x.us-last > max(m.p.DecayAfter.Microseconds(), 3*m.people[e.who].interval*1_000_000) {
+			e.evidence = slices.DeleteFunc(e.evidence, same)
+		} else if x.us-last < m.p.SignificantGap.Microseconds() || !m.another(e, x) {
+			return
+		}
+	}
+	e.evidence = append(e.evidence, x)
+	list, w := mine(), m.p.window(g)
+	if e.state == ok && len(list) >= w.Events && x.us-list[0].us >= w.Over.Microseconds() {
+		e.accepted = acc
+		m.decide(e, x, suppressed, until(x.us, m.p.suppression(g, e.level)))
+	}
+}
+
+func (m *model) tick(us int64) {
+	if us <= m.nowUs {
+		return
+	}
+	m.nowUs = us
+	for who, ds := range m.mailed {
+		last := slices.MaxFunc(ds, func(a, b delivered) int { return cmp.Compare(a.us, b.us) }).us
+		m.settled[who] = m.settled[who] || last+m.p.ProvisionalFor.Microseconds() <= us
+	}
+	for _, e := range m.entries {
+		before, due := e.state, e.due
+		switch {
+		case e.due == 0 || e.due > us:
+		case e.state == watch:
+			m.release(e, e.us)
+			m.say(e, before, due)
+		case e.state == suppressed:
+			e.state, e.due = probation, 0
+			m.say(e, before, due)
+		}
+	}
+	for _, h := range m.holds {
+		if h.open && h.until <= us {
+			h.open = false
+			m.end(h, h.until, true)
+		}
+	}
+}
+
+func (m *model) allClear(through int64, except []string) {
+	m.tick(through)
+	for _, e := range m.entries {
+		if e.state != pending || e.due >= through || slices.Contains(except, e.provider) {
+			continue
+		}
+		due := e.due
+		if e.accepted != schema.Acceptance_NOT_ACCEPTED || m.acceptance(e.who, e.us) != schema.Acceptance_NOT_ACCEPTED {
+			e.state, e.due = watch, e.us+m.p.Hard.WatchFor.Microseconds()
+		} else {
+			e.state, e.due = suppressed, until(due, m.p.suppression(groupHard, e.level))
+		}
+		m.say(e, pending, due)
+	}
+}
+
+func (m *model) incident(in *schema.Incident) {
+	var h *hold
+	for _, x := range m.holds {
+		if x.id == in.Id {
+			h = x
+		}
+	}
+	if h == nil {
+		if in.State == schema.IncidentState_RESOLVED {
+			return
+		}
+		h = &hold{id: in.Id}
+		m.holds = append(m.holds, h)
+	}
+	if in.Revision <= h.revision {
+		return
+	}
+	first := h.revision == 0
+	h.revision, h.provider, h.class, h.from, h.until = in.Revision, in.Provider, in.Class, in.HoldFromUs, in.HoldUntilUs
+	if in.State == schema.IncidentState_RESOLVED {
+		h.until = min(h.until, in.ResolvedUs)
+		h.open = false
+		m.end(h, in.ResolvedUs, false)
+		return
+	}
+	h.open = first || h.until > m.nowUs
+	if !h.open {
+		return
+	}
+	for _, e := range m.entries {
+		before := e.state
+		if e.final || before == held || before == probation {
+			continue
+		}
+		if before != ok && m.covers(h, proof{us: e.us, class: e.class, provider: e.provider, async: e.async}) {
+			e.state, e.due, e.hold = held, 0, h.id
+			m.say(e, before, in.UpdatedUs)
+			continue
+		}
+		e.evidence = slices.DeleteFunc(e.evidence, func(x proof) bool {
+			return (x.doubtful || m.p.class(x.class) != groupHard) && m.covers(h, x)
+		})
+	}
+}
+
+func (m *model) end(h *hold, us int64, timedOut bool) {
+	for _, e := range m.entries {
+		if e.state != held || e.hold != h.id {
+			continue
+		}
+		other := slices.IndexFunc(m.holds, func(o *hold) bool {
+			return o.open && m.covers(o, proof{us: e.us, class: e.class, provider: e.provider, async: e.async})
+		})
+		switch {
+		case other >= 0:
+			e.hold = m.holds[other].id
+		case !timedOut && (e.accepted != schema.Acceptance_NOT_ACCEPTED || m.acceptance(e.who, e.us) != schema.Acceptance_NOT_ACCEPTED):
+			m.release(e, h.until)
+		default:
+			e.state, e.due, e.hold = probation, 0, ""
+		}
+		m.say(e, held, us)
+	}
+}

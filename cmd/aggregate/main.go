@@ -35,7 +35,7 @@ func run(args []string) int {
 	if err != nil {
 		return service.Exit(os.Stderr, fs.Name(), err)
 	}
-	if err := assembly.Start(p, cfg); err != nil {
+	if err := assembly.Start(p, cfg); err != nil && ctx.Err() == nil { // asked to end while starting is no failure
 		p.Lifecycle.Fail(err)
 	}
 	return service.Exit(os.Stderr, fs.Name(), p.Lifecycle.Wait())

@@ -2,9 +2,7 @@ package main
 
 import (
 	"bufio"
-
 	"context"
-
 	"flag"
 	"fmt"
 	"io"

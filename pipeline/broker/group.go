@@ -71,7 +71,7 @@ func (c *Client) Run(ctx context.Context, cfg GroupConfig, work func(context.Con
 			return fmt.Errorf("consumer group %s on %s: %w", cfg.ID, cfg.Topic, errNoGeneration)
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(err, kafka.ErrGroupClosed):
+		case errors.Is(err, kafka.ErrGroupClosed), refused(err):
 			return fmt.Errorf("consumer group %s: %w", cfg.ID, err)
 		case err != nil:
 			log.Warn("joining the group", "err", err)
@@ -114,6 +114,20 @@ func (c *Client) Run(ctx context.Context, cfg GroupConfig, work func(context.Con
 			})
 		}
 	}
+}
+
+// refused says that the broker will give the same answer to every attempt: the settings or the rights are wrong.
+func refused(err error) bool {
+	for _, e := range []kafka.Error{
+		kafka.InvalidSessionTimeout, // outside the broker's group.min.session.timeout.ms and max
+		kafka.InconsistentGroupProtocol, kafka.InvalidGroupId,
+		kafka.GroupAuthorizationFailed, kafka.TopicAuthorizationFailed, kafka.SASLAuthenticationFailed,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 var errNoGeneration = fmt.Errorf("no membership for %s", noGenerationFor)

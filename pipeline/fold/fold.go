@@ -199,7 +199,7 @@ func (w *worker) run(ctx context.Context) error {
 		due := w.pending > 0 && (time.Since(w.since) >= w.cfg.Linger || w.pending >= w.cfg.MaxPending)
 		if due {
 			if err := w.publish(ctx); err != nil {
-				return err
+				break // the end came in between: stop publishes once more, within its bound
 			}
 		}
 		if w.pending == 0 {

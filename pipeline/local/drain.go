@@ -10,16 +10,12 @@ import (
 	"carom.dev/carom/schema"
 )
 
-// hop is a group that has to reach the end of a topic. Once it has, everything that it makes of the topic is written,
-// since positions are committed after their effects.
-type hop struct{ group, topic string }
-
 // Drain waits until everything that mta.raw holds has arrived in ClickHouse. through moves every partition's watermark
 // to that time, as if all hosts' clocks had passed it; the zero time leaves it.
 func (s *System) Drain(ctx context.Context, through time.Time) error {
 	in, cl, ag, de := s.cfg.Services.Ingest.Group, s.cfg.Services.Classify.Group, s.cfg.Services.Back.Aggregate.Group, s.cfg.Services.Back.Detect.Group
 	for _, raw := range s.cfg.Services.Back.Epoch.RawTopics {
-		if err := s.reach(ctx, hop{in + "-" + raw, raw}); err != nil {
+		if err := Reach(ctx, s.Client, in+"-"+raw, raw, s.failed); err != nil {
 			return err
 		}
 	}
@@ -30,7 +26,7 @@ func (s *System) Drain(ctx context.Context, through time.Time) error {
 	if err := control.Append(ctx, s.Client, &schema.Control{Body: &schema.Control_Close{Close: end}}); err != nil {
 		return err
 	}
-	for _, h := range []hop{
+	for _, h := range []struct{ group, topic string }{
 		{de + "-relay", schema.TopicControl},
 		{cl, schema.TopicEvents},
 		{ag + "-recipients", schema.TopicClassified},
@@ -39,27 +35,29 @@ func (s *System) Drain(ctx context.Context, through time.Time) error {
 		{ag + "-load-decisions", schema.TopicDecisions},
 		{ag + "-load-incidents", schema.TopicIncidents},
 	} {
-		if err := s.reach(ctx, h); err != nil {
+		if err := Reach(ctx, s.Client, h.group, h.topic, s.failed); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// reach waits until a group has committed what is now the end of each partition.
-func (s *System) reach(ctx context.Context, h hop) error {
-	n, err := s.Client.Partitions(ctx, h.topic)
+// Reach waits until a group has committed what is now the end of each partition of a topic. Then everything that it
+// makes of the topic so far is written, since positions are committed after their effects. An error from failed ends the
+// wait; it may be nil.
+func Reach(ctx context.Context, client *broker.Client, group, topic string, failed <-chan error) error {
+	n, err := client.Partitions(ctx, topic)
 	if err != nil {
 		return err
 	}
 	ends := make([]int64, n)
 	for p := range ends {
-		if _, ends[p], err = s.Client.Offsets(ctx, h.topic, int32(p)); err != nil {
+		if _, ends[p], err = client.Offsets(ctx, topic, int32(p)); err != nil {
 			return err
 		}
 	}
 	for {
-		at, err := s.Client.Committed(ctx, h.group, h.topic, n)
+		at, err := client.Committed(ctx, group, topic, n)
 		if err != nil {
 			return err
 		}
@@ -72,8 +70,8 @@ func (s *System) reach(ctx context.Context, h hop) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("group %s is %d records behind in %s: %w", h.group, behind, h.topic, ctx.Err())
-		case err := <-s.failed:
+			return fmt.Errorf("group %s is %d records behind in %s: %w", group, behind, topic, ctx.Err())
+		case err := <-failed:
 			return err
 		case <-time.After(50 * time.Millisecond):
 		}

@@ -81,7 +81,12 @@ func (m *machine) Step(r *broker.Record, out *fold.Outbox) error {
 	case *schema.Envelope_Clock:
 		return m.clock(r, k.Clock, out)
 	case *schema.Envelope_Control:
-		return m.controls(r, k.Control, out)
+		// Its words outlive the record (a hold's provider, say), so it is decoded once more, with strings of its own.
+		owned := &schema.Envelope{}
+		if err := owned.UnmarshalVT(r.Value); err != nil {
+			return m.poison(r, out, fmt.Errorf("control record: %w", err))
+		}
+		return m.controls(r, owned.GetControl(), out)
 	case *schema.Envelope_Tick:
 		return m.tick(r, k.Tick, out)
 	}
@@ -95,14 +100,16 @@ func (m *machine) poison(r *broker.Record, out *fold.Outbox, cause error) error 
 
 // fresh reports whether the record at this place has not been folded before, and remembers it.
 func (m *machine) fresh(raw *schema.RawPosition) bool {
-	key := rawPartition{raw.Topic, raw.Partition}
-	place := rawPlace{raw.Offset, raw.Index}
-	last, known := m.seen[key]
-	if known && !place.after(last) {
-		return false
+	// The name is a view into the record, and assigning to a map replaces an equal key: it has to be a string that lasts.
+	key := rawPartition{partition: raw.Partition}
+	if i := slices.Index(m.genesis.RawTopics, raw.Topic); i >= 0 {
+		key.topic = m.genesis.RawTopics[i]
+	} else {
+		key.topic = strings.Clone(raw.Topic)
 	}
-	if !known {
-		key.topic = strings.Clone(key.topic) // it is a view into the record
+	place := rawPlace{raw.Offset, raw.Index}
+	if last, known := m.seen[key]; known && !place.after(last) {
+		return false
 	}
 	m.seen[key] = place
 	return true

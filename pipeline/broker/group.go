@@ -64,6 +64,8 @@ func (c *Client) Run(ctx context.Context, cfg GroupConfig, work func(context.Con
 
 	var generations atomic.Int32 // live ones: 0 or 1
 	workers.Go(func() { watchMembership(ctx, cancel, &generations) })
+	orphans := &orphans{client: c, cfg: cfg, log: log, rejoin: make(chan struct{}, 1)}
+	workers.Go(func() { orphans.watch(ctx) })
 	for {
 		gen, err := group.Next(ctx)
 		switch {
@@ -94,6 +96,7 @@ func (c *Client) Run(ctx context.Context, cfg GroupConfig, work func(context.Con
 			select {
 			case <-genCtx.Done():
 			case <-ctx.Done():
+			case <-orphans.rejoin: // returning ends the generation
 			}
 		})
 		for _, a := range assigned {

@@ -123,6 +123,11 @@ func live(ctx context.Context, seed uint64, sys *local.System, p *report.Printer
 		return err
 	}
 
+	for _, r := range past.Truth().Recipients {
+		if r.Gone && r.Bounced > 0 {
+			now.Gone = append(now.Gone, r.Address) // the sender has not taken them off, and mails them again today
+		}
+	}
 	b, l := now.Burst, now.ListImport
 	at := func(d time.Duration) string { return now.Start.Add(d).Format("15:04") }
 	p.Progress("sending %d minutes of live mail, %d attempts a minute, as fast as it goes; one customer mails a bad list %s-%s, "+

@@ -50,6 +50,7 @@ type Generator struct {
 
 	campaign campaign
 	messages int
+	gone     int                     // of cfg.Gone, how many have been mailed
 	inodes   []uint32                // by host
 	retries  [ringMinutes][]*message // by minute
 	pending  []pending
@@ -111,7 +112,7 @@ func New(cfg Config) (*Generator, error) {
 		return nil, err
 	}
 	cfg.Start = cfg.Start.Truncate(time.Minute)
-	cfg.Hosts = slices.Clone(cfg.Hosts)
+	cfg.Hosts, cfg.Gone = slices.Clone(cfg.Hosts), slices.Clone(cfg.Gone)
 	g := &Generator{
 		cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0x6361726f6d)), providers: providers(), greylist: greylisted(), burst: -1,
 		start: cfg.Start.UnixMicro(), inodes: make([]uint32, len(cfg.Hosts)),
@@ -155,6 +156,11 @@ func (g *Generator) Next() (minute time.Time, lines []Line, ok bool) {
 		begin := max(from, g.start+l.From.Microseconds())
 		end := min(from+microsPerMinute, g.start+(l.From+l.For).Microseconds())
 		g.arrivals(begin, end, float64(l.PerMinute), g.arriveListed)
+	}
+	for ; g.gone < len(g.cfg.Gone) && g.gone*g.cfg.Minutes/len(g.cfg.Gone) <= g.minute; g.gone++ {
+		at := from + g.rng.Int64N(microsPerMinute)
+		brand := brands[g.rng.IntN(len(brands))]
+		g.submit(message{arrived: at, stream: transactional, brand: brand, sender: "service@" + brand, size: 4_000}, g.goneRecipient(g.cfg.Gone[g.gone]))
 	}
 	g.noise(from)
 	g.minute++

@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -65,6 +66,27 @@ func (g *Generator) newRecipient() int32 {
 		full: g.rng.Float64() < chanceFull,
 	})
 	return int32(n)
+}
+
+// goneRecipient adds an address of another run that no longer exists.
+func (g *Generator) goneRecipient(address string) int32 {
+	p, d, _ := findDomain(g.providers, address) // Validate has looked
+	n := len(g.people.all)
+	g.people.all = append(g.people.all, recipient{address: address, provider: uint8(p), domain: uint8(d), gone: true})
+	return int32(n)
+}
+
+// findDomain returns the provider and the domain of an address.
+func findDomain(providers []provider, address string) (p, d int, ok bool) {
+	_, domain, _ := strings.Cut(address, "@")
+	for p := range providers {
+		for d := range providers[p].domains {
+			if providers[p].domains[d].name == domain {
+				return p, d, true
+			}
+		}
+	}
+	return 0, 0, false
 }
 
 // localPart makes up a local part. The number of the recipient makes it unique.

@@ -35,6 +35,9 @@ type Config struct {
 
 	Burst      *Burst      // nil: none
 	ListImport *ListImport // nil: none
+	// Gone are addresses, as another run made them, that no longer exist and that nobody took off: each gets one more
+	// message, on top of PerMinute, spread evenly over the run.
+	Gone []string
 
 	Traditional   bool // stamps as in RFC 3164, without year and zone, instead of RFC 3339 with microseconds
 	ShortQueueIDs bool // as without enable_long_queue_ids: hexadecimal, and used again
@@ -103,6 +106,11 @@ func (c Config) Validate() error {
 			return fmt.Errorf("traffic: burst from %s for %s, want from at least 0 for more than 0", b.From, b.For)
 		case !(b.Share > 0 && b.Share <= 1):
 			return fmt.Errorf("traffic: burst share is %g, want more than 0, up to 1", b.Share)
+		}
+	}
+	for _, a := range c.Gone {
+		if _, _, ok := findDomain(providers(), a); !ok {
+			return fmt.Errorf("traffic: gone address %q is at no domain of the providers", a)
 		}
 	}
 	if l := c.ListImport; l != nil {

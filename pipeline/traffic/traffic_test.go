@@ -430,3 +430,30 @@ func BenchmarkNext(b *testing.B) {
 	b.SetBytes(int64(bytes / b.N))
 	b.ReportMetric(float64(lines)/b.Elapsed().Seconds(), "lines/s")
 }
+
+func TestGoneAddressesAreMailedOnceMoreAndRefused(t *testing.T) {
+	cfg := traffic.DefaultConfig()
+	cfg.Minutes, cfg.PerMinute, cfg.Burst, cfg.ListImport = 20, 50, nil, nil
+	cfg.Gone = []string{"old.customer1@icloud.com", "old.customer2@gmail.com", "old.customer3@yahoo.com"}
+	g, err := traffic.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, _, ok := g.Next(); ok; _, _, ok = g.Next() {
+	}
+	refused := map[string]int{}
+	for _, r := range g.Truth().Recipients {
+		if r.Gone && r.Delivered == 0 && r.FirstFalse.IsZero() {
+			refused[r.Address] = r.Bounced
+		}
+	}
+	for _, a := range cfg.Gone {
+		if refused[a] != 1 {
+			t.Errorf("%s was refused %d times, want once", a, refused[a])
+		}
+	}
+	cfg.Gone = []string{"x@nowhere.invalid"}
+	if _, err := traffic.New(cfg); err == nil {
+		t.Error("an address at no provider's domain was accepted")
+	}
+}

@@ -84,18 +84,28 @@ func scopeText(inc *schema.Incident) string {
 	}
 	for _, dimension := range dimensions {
 		var members []string
-		all, hit := 0, 0
+		all, hit, counted := 0, 0, false
 		for _, d := range inc.Breakdown {
 			if d.Dimension != dimension {
 				continue
 			}
 			all++
+			counted = counted || d.Attempts > 0
 			if d.Observed > 0 {
 				hit++
 			}
-			if len(members) < maxScope && d.Attempts > 0 {
-				members = append(members, fmt.Sprintf("%s %s of %d", clean(d.Value, 100), percent(float64(d.Observed)/float64(d.Attempts)), d.Attempts))
+			if len(members) >= maxScope {
+				continue
 			}
+			if d.Attempts > 0 {
+				members = append(members, fmt.Sprintf("%s %s of %d", clean(d.Value, 100), percent(float64(d.Observed)/float64(d.Attempts)), d.Attempts))
+			} else if d.Observed > 0 {
+				members = append(members, fmt.Sprintf("%s %d", clean(d.Value, 100), d.Observed))
+			}
+		}
+		if !counted { // only failures are known by it: there is no "of all"
+			parts = append(parts, fmt.Sprintf("%s: %s", clean(dimension, 40), strings.Join(members, ", ")))
+			continue
 		}
 		parts = append(parts, fmt.Sprintf("%s: %d of %d with failures (%s)", clean(dimension, 40), hit, all, strings.Join(members, ", ")))
 	}

@@ -101,8 +101,8 @@ func (db *DB) Evidence(ctx context.Context, provider, class string, from, to tim
 		toInt64(count()) AS n, toUnixTimestamp64Micro(max(occurred_at)) AS last, argMax(masked, (occurred_at, event_id)) AS words
 	FROM
 	(
-		SELECT *, replaceRegexpAll(if(position(recipient, '@') = 0, text, replaceAll(text, recipient, '<address>')),
-			'[^\\s<>@"\'(),;:\\[\\]]+@[^\\s<>@"\'(),;:\\[\\]]+', '<address>') AS masked
+		SELECT *, replaceRegexpAll(if(position(recipient, '@') = 0, text, replaceAll(text, recipient, '***')),
+			'[^\\s<>@"\'(),;:\\[\\]]+@[^\\s<>@"\'(),;:\\[\\]]+', '***') AS masked
 		FROM failures FINAL
 		WHERE provider = {provider:String} AND class = {class:String} AND NOT backfill
 			AND toDate(occurred_at) >= toDate({from:DateTime64(6, 'UTC')}) AND toDate(occurred_at) <= toDate({to:DateTime64(6, 'UTC')})

@@ -240,11 +240,11 @@ func TestEvidenceGroupsMaskedTexts(t *testing.T) {
 		lines = append(lines, fmt.Sprintf("%d %d %s %s %s %s %d %s", e.Count, e.SmtpCode, e.EnhancedCode, e.SourceIp, e.RemoteHost, e.RemoteIp, (e.OccurredAtUs-epoch.UnixMicro())/1e6, e.Text))
 	}
 	want := []string{
-		"3 550 5.1.1 192.0.2.1 mx.example.org 198.51.100.7 5 550 5.1.1 <<address>>: user unknown",
-		"3 550 5.1.1 192.0.2.0 mx.example.org 198.51.100.7 4 550 5.1.1 <<address>>: user unknown",
+		"3 550 5.1.1 192.0.2.1 mx.example.org 198.51.100.7 5 550 5.1.1 <***>: user unknown",
+		"3 550 5.1.1 192.0.2.0 mx.example.org 198.51.100.7 4 550 5.1.1 <***>: user unknown",
 		"2 550 5.1.1 192.0.2.1 mx.example.org 198.51.100.9 9 id 2 gone",
 		"1 550 5.1.1 192.0.2.0 mx.example.org 198.51.100.9 8 id 1 gone",
-		"1 552 5.1.1 192.0.2.9 mx.example.org 198.51.100.7 6 552 mailbox of <address> full",
+		"1 552 5.1.1 192.0.2.9 mx.example.org 198.51.100.7 6 552 mailbox of *** full",
 	}
 	if !reflect.DeepEqual(lines, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))

@@ -55,7 +55,6 @@ type machine struct {
 	record *broker.Record
 	index  uint32
 	out    *fold.Outbox
-	host   string
 	backed bool // imported
 	ref    time.Time
 	failed error

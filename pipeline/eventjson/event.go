@@ -13,21 +13,21 @@ import (
 // told it. occurred_at is RFC 3339 in UTC with microseconds.
 func Append(b []byte, ev *schema.DeliveryEvent) []byte {
 	b = append(b, `{"event_id":`...)
-	b = appendString(b, ev.EventId)
+	b = AppendString(b, ev.EventId)
 	b = append(b, `,"occurred_at":`...)
 	b = appendTime(b, ev.OccurredAtUs)
 	b = append(b, `,"mta":`...)
-	b = appendString(b, ev.Mta)
+	b = AppendString(b, ev.Mta)
 	b = append(b, `,"mta_host":`...)
-	b = appendString(b, ev.MtaHost)
+	b = AppendString(b, ev.MtaHost)
 	b = appendField(b, `,"queue_id":`, ev.QueueId)
 	b = appendField(b, `,"message_id":`, ev.MessageId)
 	if ev.HasSender {
 		b = append(b, `,"sender":`...)
-		b = appendString(b, ev.Sender)
+		b = AppendString(b, ev.Sender)
 	}
 	b = append(b, `,"recipient":`...)
-	b = appendString(b, ev.Recipient)
+	b = AppendString(b, ev.Recipient)
 	b = appendField(b, `,"original_recipient":`, ev.OriginalRecipient)
 	b = appendField(b, `,"tenant":`, ev.Tenant)
 	b = appendField(b, `,"stream":`, ev.Stream)
@@ -86,7 +86,7 @@ func appendCause(b []byte, c *schema.Cause) []byte {
 
 func appendRaw(b []byte, r *schema.RawPosition) []byte {
 	b = append(b, `{"topic":`...)
-	b = appendString(b, r.GetTopic())
+	b = AppendString(b, r.GetTopic())
 	b = append(b, `,"partition":`...)
 	b = strconv.AppendInt(b, int64(r.GetPartition()), 10)
 	b = append(b, `,"offset":`...)
@@ -100,7 +100,7 @@ func appendField(b []byte, key, value string) []byte {
 	if value == "" {
 		return b
 	}
-	return appendString(append(b, key...), value)
+	return AppendString(append(b, key...), value)
 }
 
 // appendNumber appends a key and a number that is not zero.

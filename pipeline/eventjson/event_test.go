@@ -101,7 +101,7 @@ func TestAppendSurvivesValuesOfALaterSchema(t *testing.T) {
 // Whatever bytes stand in a string, encoding/json reads the same text back, on one line, in UTF-8.
 func TestHostileTextStaysText(t *testing.T) {
 	texts := []string{
-		"", `"`, `\`, `\"`, `"},{"event_id":"forged`, "a\nb\r\nc\td", "\x00\x01\x1b[31mred\x1b[0m\x7f", "\u2028\u2029", "\u202eevil\u2066", "日本語 ü",
+		"", `"`, `\`, `\"`, `"},{"event_id":"forged`, "a\nb\r\nc\td", "\x00\x01\x1b[31mred\x1b[0m\x7f", "\u2028\u2029", "\u202eevil\u2066", "\u0080\u009b31m\u009f\u00a0", "日本語 ü",
 		"\xff\xfe", "cut \xe2\x82", "\xc0\xaf", "\xed\xa0\x80", "</script><!--", "💥", strings.Repeat("\x00", 100),
 	}
 	for c := range 256 {
@@ -116,7 +116,7 @@ func TestHostileTextStaysText(t *testing.T) {
 		if want := oneByOne(s); o.Text != want {
 			t.Errorf("%q came back as %q", s, o.Text)
 		}
-		if !utf8.Valid(b) || bytes.ContainsAny(b, "\n\r\x1b\x7f\u2028\u2029") {
+		if !utf8.Valid(b) || bytes.ContainsAny(b, "\n\r\x1b\x7f\u0080\u009b\u009f\u2028\u2029") {
 			t.Errorf("%q is written as %q", s, b)
 		}
 	}

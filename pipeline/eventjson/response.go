@@ -94,7 +94,7 @@ func AppendVerdict(b []byte, id json.RawMessage, v *schema.Verdict) []byte {
 		{`,"ruleset":`, v.Ruleset},
 		{`,"confidence":`, v.Confidence.Name()},
 	} {
-		b = appendString(append(b, f.key...), f.value)
+		b = AppendString(append(b, f.key...), f.value)
 	}
 	b = appendField(b, `,"cause_class":`, v.CauseClass)
 	return append(b, '}')

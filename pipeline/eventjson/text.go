@@ -12,9 +12,9 @@ var plain = func() (t [256]bool) {
 
 const hexDigits = "0123456789abcdef"
 
-// appendString appends s in quotes. RFC 8259, section 7. Bytes that are no UTF-8 become U+FFFD; DEL and the line
-// separators U+2028 and U+2029, which some readers take for line breaks, are escaped.
-func appendString(b []byte, s string) []byte {
+// AppendString appends s in quotes. RFC 8259, section 7. Bytes that are no UTF-8 become U+FFFD; DEL, the C1
+// controls and the line separators U+2028 and U+2029, which some readers take for line breaks, are escaped.
+func AppendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	start := 0
 	for i := 0; i < len(s); {
@@ -28,6 +28,8 @@ func appendString(b []byte, s string) []byte {
 			switch {
 			case r == utf8.RuneError && size == 1:
 				b = append(append(b, s[start:i]...), "\uFFFD"...)
+			case r < 0xa0: // C1 controls, which a terminal may obey
+				b = append(append(b, s[start:i]...), '\\', 'u', '0', '0', hexDigits[r>>4], hexDigits[r&15])
 			case r == '\u2028' || r == '\u2029':
 				b = append(append(b, s[start:i]...), `\u202`...)
 				b = append(b, hexDigits[r&15])

@@ -41,7 +41,10 @@ var (
 var arrows = map[string][]string{
 	"pipeline/control":   {"pipeline/broker"},
 	"pipeline/embedded":  {"pipeline/warehouse"},
+	"pipeline/eventjson": {"pipeline/smtpreply"},
 	"pipeline/fold":      {"pipeline/broker", "pipeline/service"},
+	"pipeline/report":    {"pipeline/address", "pipeline/alert", "pipeline/warehouse"},
+	"pipeline/survey":    {"pipeline/address", "pipeline/eventjson", "pipeline/mtalog", "pipeline/provider", "pipeline/report", "pipeline/rules"},
 	"pipeline/mtalog":    {"pipeline/address", "pipeline/smtpreply"},
 	"pipeline/rules":     {"pipeline/provider", "pipeline/rules/automaton", "pipeline/smtpreply"},
 	"pipeline/dsn":       {"pipeline/address", "pipeline/smtpreply"},

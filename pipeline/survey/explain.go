@@ -67,7 +67,7 @@ func Explain(set *rules.Set, in *rules.Input) Explanation {
 			Layer: o.Layer.String(), Asked: o.Asked, Provider: o.Provider, Rule: o.Rule, Class: o.Class,
 			Words: strings.ToValidUTF8(o.Words, "\uFFFD"), Pattern: o.Pattern, Source: o.Source, File: o.File, Line: o.Line,
 		}
-		if o.Rule != "" && !decided {
+		if o.Rule != "" && o.Rule == v.Rule && !decided {
 			l.Decided, decided = true, true
 		}
 		e.Layers = append(e.Layers, l)
@@ -83,7 +83,7 @@ type Style struct {
 
 // paint puts s in an ANSI colour (ECMA-48, section 8.3.117).
 func (st Style) paint(code, s string) string {
-	if !st.Colour || s == "" {
+	if !st.Colour || code == "" || s == "" {
 		return s
 	}
 	return "\x1b[" + code + "m" + s + "\x1b[0m"

@@ -24,7 +24,7 @@ var errTooLong = fmt.Errorf("longer than %d MB", maxJSONBytes>>20)
 type Judge struct {
 	set       *rules.Set
 	verdict   schema.Verdict
-	buf       []byte
+	buf, id   []byte
 	mails     int // lines of kind dsn
 	malformed int
 }
@@ -81,20 +81,17 @@ func (j *Judge) Complaint() error {
 }
 
 func (j *Judge) appendVerdict(b, line []byte) ([]byte, error) {
-	var probe struct {
-		EventID json.RawMessage `json:"event_id"`
-	}
-	if err := json.Unmarshal(line, &probe); err != nil {
-		return b, err
-	}
-	if len(probe.EventID) > 0 {
+	if bytes.Contains(line, []byte(`"event_id"`)) {
 		ev, err := eventjson.ParseEvent(line)
-		if err != nil {
+		if err == nil {
+			in := EventInput(ev)
+			j.set.Classify(&in, &j.verdict)
+			j.id = eventjson.AppendString(j.id[:0], ev.EventId)
+			return eventjson.AppendVerdict(b, j.id, &j.verdict), nil
+		}
+		if isEvent(line) {
 			return b, err
 		}
-		in := EventInput(ev)
-		j.set.Classify(&in, &j.verdict)
-		return eventjson.AppendVerdict(b, probe.EventID, &j.verdict), nil
 	}
 	response, err := eventjson.ParseResponse(line)
 	if err != nil {
@@ -108,6 +105,14 @@ func (j *Judge) appendVerdict(b, line []byte) ([]byte, error) {
 		j.set.Classify(&in, &j.verdict)
 	}
 	return eventjson.AppendVerdict(b, response.ID, &j.verdict), nil
+}
+
+// isEvent tells an event from a response whose words happen to name it.
+func isEvent(line []byte) bool {
+	var o struct {
+		EventID json.RawMessage `json:"event_id"`
+	}
+	return json.Unmarshal(line, &o) == nil && len(o.EventID) > 0
 }
 
 // unread is the verdict on a mail that nobody has read.

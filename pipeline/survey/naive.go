@@ -41,6 +41,9 @@ func (s *Survey) failed(ev *schema.DeliveryEvent, v *schema.Verdict, class strin
 	if ev.Outcome != schema.Outcome_BOUNCED && ev.Outcome != schema.Outcome_EXPIRED {
 		return
 	}
+	if ev.HasSender && ev.Sender == "" {
+		return // a notification: no list hears of its failure (RFC 5321, section 4.5.5)
+	}
 	s.keyOf(ev.Recipient)
 	r := s.recipients[string(s.key)]
 	if r == nil {

@@ -95,10 +95,7 @@ func (t table) paint(n int, line string) string {
 	if t.mark == nil {
 		return line
 	}
-	if code := t.mark(n - 1); code != "" {
-		return t.style.paint(code, line)
-	}
-	return line
+	return t.style.paint(t.mark(n-1), line)
 }
 
 // displayWidth is the number of terminal columns of s: two for East Asian wide characters (UAX #11), none for combining marks.

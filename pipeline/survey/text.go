@@ -252,10 +252,10 @@ func (p *page) naive(r *Report) {
 		words string
 	}{
 		{n.Delivered, "nothing any more: a later message was delivered"},
-		{n.Nothing, "nothing about the recipient: rate, reputation, content, network, your own queue"},
-		{n.Weak, "too little alone: counts within a window, such as a full mailbox"},
-		{n.Domain, "something about the domain: for domain rules, not for the recipient"},
-		{n.Evidence, "that the recipient does not exist: Carom, too, would suppress after its wait"},
+		{n.Nothing, "nothing about them: rate, block, content, network"},
+		{n.Weak, "too little alone, such as a full mailbox"},
+		{n.Domain, "something about the domain, not about them"},
+		{n.Evidence, "that they are gone: Carom waits, then suppresses, too"},
 	} {
 		t.rows = append(t.rows, []string{number(row.count), percent(share(row.count, n.Dropped)), row.words})
 	}
@@ -282,7 +282,7 @@ func (p *page) naive(r *Report) {
 	if n.Untracked > 0 {
 		p.line("%d final failures of yet other recipients were not looked at", n.Untracked)
 	}
-	p.advice("one log shows no provider outage: carom dev -input runs it through the detector, which also holds back false unknown-user bursts")
+	p.advice("a log read once knows no history and no outage: bursts of false \"unknown user\" are held by the running system, not here")
 }
 
 // names lists the first few of a ranking.

@@ -73,7 +73,11 @@ func Topics(p Params) []broker.Topic {
 		{Name: schema.TopicDeadLetter, Partitions: 1, Config: keep(14 * day)},
 	}
 	for _, raw := range p.RawTopics {
-		out = append(out, broker.Topic{Name: raw, Partitions: p.RawPartitions, Config: keep(7 * day)})
+		// The time of writing says who is silent. It has to be the broker's: one shipper with a clock in the future would
+		// make everybody else look silent until that day.
+		config := keep(7 * day)
+		config["message.timestamp.type"] = "LogAppendTime"
+		out = append(out, broker.Topic{Name: raw, Partitions: p.RawPartitions, Config: config})
 	}
 	for i := range out {
 		out[i].Replicas = p.Replicas
@@ -132,7 +136,7 @@ func WaitGenesis(ctx context.Context, client *broker.Client) (*schema.Genesis, e
 	}
 }
 
-// Read returns the control record with this sequence number.
+// Read returns the control record with this sequence number; one that cannot be decoded has a number and no body.
 func Read(ctx context.Context, client *broker.Client, seq int64) (*schema.Control, error) {
 	r := client.NewReader(schema.TopicControl, 0, seq)
 	for range 20 {
@@ -141,7 +145,8 @@ func Read(ctx context.Context, client *broker.Client, seq int64) (*schema.Contro
 			return nil, err
 		}
 		if len(records) > 0 && records[0].Offset == seq {
-			return Decode(&records[0])
+			c, _ := Decode(&records[0]) // one that cannot be read has no content, here as in the relay
+			return c, nil
 		}
 		if ctx.Err() != nil {
 			break
@@ -162,11 +167,12 @@ func Append(ctx context.Context, client *broker.Client, c *schema.Control) error
 	return client.Produce(ctx, []broker.Message{{Topic: schema.TopicControl, Value: value}})
 }
 
-// Decode reads a record of mail.control and gives it its sequence number.
+// Decode reads a record of mail.control and gives it its sequence number. With an error it returns a record that has the
+// number and no body: the topic is kept for ever, so what cannot be read must not stop those who fold it.
 func Decode(r *broker.Record) (*schema.Control, error) {
 	c := &schema.Control{}
 	if err := c.UnmarshalVT(r.Value); err != nil {
-		return nil, fmt.Errorf("control record at offset %d: %w", r.Offset, err)
+		return &schema.Control{Seq: r.Offset}, fmt.Errorf("control record at offset %d: %w", r.Offset, err)
 	}
 	c.Seq = r.Offset
 	return c, nil

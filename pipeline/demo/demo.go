@@ -98,7 +98,7 @@ func importSample(ctx context.Context, sys *local.System, p *report.Printer, pat
 		return err
 	}
 	p.Heading("1  A real Postfix log of %d lines, imported: judged and counted, never alerting", done.Lines)
-	return p.Providers(ctx, sys.DB)
+	return p.Providers(ctx, sys.DB, 4)
 }
 
 func live(ctx context.Context, seed uint64, sys *local.System, p *report.Printer, hook *receiver) error {
@@ -174,7 +174,7 @@ func convert(lines []traffic.Line) []local.Line {
 func show(ctx context.Context, sys *local.System, p *report.Printer, hook *receiver, truth traffic.Truth, cfg traffic.Config) error {
 	p.Heading("2  After %d minutes of made-up mail (%d attempts; made: %d falsely refused, %d really unknown, %d to a bad list)",
 		cfg.Minutes, truth.Attempts, truth.FalseUnknown, truth.Unknown, truth.Listed)
-	if err := p.Providers(ctx, sys.DB); err != nil {
+	if err := p.Providers(ctx, sys.DB, 4); err != nil {
 		return err
 	}
 	if err := p.Suppressed(ctx, sys.DB, 5); err != nil {

@@ -16,8 +16,10 @@ type relay struct{ partitions int32 }
 // Step implements fold.Machine.
 func (m *relay) Step(r *broker.Record, out *fold.Outbox) error {
 	c, err := control.Decode(r)
-	if err != nil {
-		return err
+	if err != nil { // its number goes on without content: a hole would be looked for
+		if err := fold.DeadLetter(out, "relay", schema.TopicControl, 0, r, err); err != nil {
+			return err
+		}
 	}
 	env := schema.Envelope{Kind: &schema.Envelope_Control{Control: c}}
 	value := out.Alloc(env.SizeVT())

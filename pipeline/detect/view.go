@@ -32,7 +32,7 @@ func newView() *view {
 func (v *view) Step(r *broker.Record, _ *fold.Outbox) error {
 	c, err := control.Decode(r)
 	if err != nil {
-		return err
+		return nil // the relay beside sends it to the dead letter
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()

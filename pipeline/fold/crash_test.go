@@ -15,11 +15,11 @@ import (
 type death int
 
 const (
-	beforePublish death = iota
-	duringPublish       // part of the outbox is out
-	afterPublish        // all of it, and no snapshot
-	duringSnapshot      // the state is being written
-	afterSnapshot       // before the commit
+	beforePublish  death = iota
+	duringPublish        // part of the outbox is out
+	afterPublish         // all of it, and no snapshot
+	duringSnapshot       // the state is being written
+	afterSnapshot        // before the commit
 	deaths
 )
 

@@ -93,7 +93,7 @@ type Config struct {
 	// Linger lets batches grow before they are published, for sinks that want large writes. Messages must not refer to
 	// records then.
 	Linger time.Duration
-	// MaxPending publishes before Linger is over when that many records have been folded.
+	// MaxPending publishes before Linger is over when that many records have been folded; with 0 Linger has no effect.
 	MaxPending int
 	// Compacted topics have holes in their offsets.
 	Compacted bool

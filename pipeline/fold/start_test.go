@@ -103,7 +103,7 @@ func TestLogThatIsNotTheOneTheStateCameFromIsRefused(t *testing.T) {
 		{"shorter than the snapshot", func(topic string) {
 			r.remake(topic, 1)
 			r.write(topic, words("a b")...)
-		}, "offset 4 of shorter is outside the log [0, 2)"},
+		}, "offset 4 of shorter/0 is outside the log [0, 2)"},
 		{"made again with other content", func(topic string) {
 			r.remake(topic, 1)
 			r.write(topic, words("a b c X e f")...)
@@ -111,7 +111,7 @@ func TestLogThatIsNotTheOneTheStateCameFromIsRefused(t *testing.T) {
 		{"records that are not folded yet are gone", func(topic string) {
 			r.write(topic, words("e f g")...)
 			r.forget(topic, 6)
-		}, "offset 4 of records is outside the log [6, 7)"},
+		}, "offset 4 of records/0 is outside the log [6, 7)"},
 		{"more partitions", func(topic string) {
 			p := kmsg.NewCreatePartitionsRequestTopic()
 			p.Topic, p.Count = topic, 2
@@ -261,13 +261,10 @@ func TestDamagedSnapshotsArePutAsideAndTheFoldIsExact(t *testing.T) {
 			if aside != damaged {
 				t.Errorf("%d files put aside, want %d: %v", aside, damaged, listing(t, dir))
 			}
-			w.next, w.machine = 0, nil
-			if tc.wantStart == 8 { // nothing to publish: the restored state is the answer
-				if err := w.start(t.Context()); err != nil {
+			if tc.wantStart < 8 { // else the restored state is the answer
+				if w, err = r.fold(Config{Stage: "s", Topic: "in", Dir: dir}, 8); err != nil {
 					t.Fatal(err)
 				}
-			} else if w, err = r.fold(Config{Stage: "s", Topic: "in", Dir: dir}, 8); err != nil {
-				t.Fatal(err)
 			}
 			if m := w.machine.(*chain); m.sum != want.sum || m.n != want.n {
 				t.Errorf("state %016x after %d records, want %016x after %d", m.sum, m.n, want.sum, want.n)
@@ -384,8 +381,9 @@ func TestStatelessFoldStartsAtTheCommittedOffset(t *testing.T) {
 		w := r.worker(Config{Stage: "s", Topic: "in", Group: "g"})
 		w.assignment.Committed = committed
 		var oe *broker.OffsetError
-		if err := w.run(t.Context()); !errors.As(err, &oe) || oe.Offset != committed || oe.First != 1 || oe.Last != 5 {
-			t.Errorf("committed %d: err = %v, want an OffsetError for [1, 5)", committed, err)
+		if err := w.run(t.Context()); !errors.As(err, &oe) || oe.Offset != committed || oe.First != 1 || oe.Last != 5 ||
+			!strings.Contains(err.Error(), "committed position of group g") {
+			t.Errorf("committed %d: err = %v, want an OffsetError for [1, 5) that names the group", committed, err)
 		}
 	}
 }

@@ -85,7 +85,7 @@ func Clean(s string, limit int) string {
 
 // Summary prints what ClickHouse holds: providers and classes, and the recipients with a decision.
 func (p *Printer) Summary(ctx context.Context, db *warehouse.DB) error {
-	if err := p.Providers(ctx, db); err != nil {
+	if err := p.Providers(ctx, db, 0); err != nil {
 		return err
 	}
 	if err := p.Suppressed(ctx, db, 12); err != nil {
@@ -99,20 +99,37 @@ func (p *Printer) Summary(ctx context.Context, db *warehouse.DB) error {
 	return nil
 }
 
-// Providers prints the table of providers and classes.
-func (p *Printer) Providers(ctx context.Context, db *warehouse.DB) error {
+// Providers prints the table of providers and classes, the limit most frequent classes of each provider; 0 prints all.
+func (p *Printer) Providers(ctx context.Context, db *warehouse.DB, limit int) error {
 	table, err := db.ProviderClassTable(ctx)
 	if err != nil {
 		return err
 	}
 	p.Heading("Providers and classes")
 	var rows [][]string
-	for _, r := range table {
-		class := r.Class
-		if class == "" {
-			class = "-"
+	add := func(provider, class string, r warehouse.ProviderClass) {
+		rows = append(rows, []string{provider, class, count(r.Events), count(r.Delivered), count(r.Deferred), count(r.Bounced)})
+	}
+	for len(table) > 0 {
+		var rest warehouse.ProviderClass
+		more, i := 0, 0
+		for ; i < len(table) && table[i].Provider == table[0].Provider; i++ {
+			r := table[i]
+			if limit > 0 && i >= limit {
+				more++
+				rest.Events, rest.Delivered, rest.Deferred, rest.Bounced = rest.Events+r.Events, rest.Delivered+r.Delivered, rest.Deferred+r.Deferred, rest.Bounced+r.Bounced
+				continue
+			}
+			class := r.Class
+			if class == "" {
+				class = "delivered"
+			}
+			add(r.Provider, class, r)
 		}
-		rows = append(rows, []string{r.Provider, class, count(r.Events), count(r.Delivered), count(r.Deferred), count(r.Bounced)})
+		if more > 0 {
+			add(table[0].Provider, fmt.Sprintf("%d more", more), rest)
+		}
+		table = table[i:]
 	}
 	p.Table([]string{"provider", "class", "events", "delivered", "deferred", "given up"}, rows, 2, 3, 4, 5)
 	return nil

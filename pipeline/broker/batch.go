@@ -144,56 +144,65 @@ var errShort = errors.New("incomplete record batch")
 
 // appendRecords decodes the batches of one fetch response and appends the records at or after from. next is the offset
 // to fetch next: behind the last whole batch, which may hold no record of ours (control batches, compaction).
-func appendRecords(dst []Record, data []byte, from int64) (records []Record, next int64, err error) {
+//
+// markers are the offsets of transaction markers: they hold places in the log and are no records.
+func appendRecords(dst []Record, data []byte, from int64) (records []Record, markers []Range, next int64, err error) {
 	next = from
 	for len(data) > 0 {
 		var rest []byte
-		var last int64
-		dst, rest, last, err = appendOneBatch(dst, data, from)
+		var batch Range
+		var control bool
+		dst, rest, batch, control, err = appendOneBatch(dst, data, from)
 		if errors.Is(err, errShort) {
-			return dst, next, nil
+			return dst, markers, next, nil
 		}
 		if err != nil {
-			return dst, next, err
+			return dst, markers, next, err
+		}
+		if control {
+			markers = append(markers, batch)
 		}
 		data = rest
-		next = max(next, last+1)
+		next = max(next, batch.Last+1)
 	}
-	return dst, next, nil
+	return dst, markers, next, nil
 }
 
-func appendOneBatch(dst []Record, data []byte, from int64) (records []Record, rest []byte, last int64, err error) {
+// Range is a range of offsets, both ends included.
+type Range struct{ First, Last int64 }
+
+func appendOneBatch(dst []Record, data []byte, from int64) (records []Record, rest []byte, batch Range, control bool, err error) {
 	be := binary.BigEndian
 	if len(data) < 17 {
-		return dst, nil, 0, errShort
+		return dst, nil, Range{}, false, errShort
 	}
 	size := int(int32(be.Uint32(data[8:])))
 	if size < 0 {
-		return dst, nil, 0, fmt.Errorf("record batch with length %d", size)
+		return dst, nil, Range{}, false, fmt.Errorf("record batch with length %d", size)
 	}
 	if len(data) < 12+size {
-		return dst, nil, 0, errShort
+		return dst, nil, Range{}, false, errShort
 	}
 	base := int64(be.Uint64(data))
 	b := data[:12+size]
 	if b[16] != 2 {
-		return dst, nil, 0, fmt.Errorf("record batch at offset %d has format version %d, only 2 (Kafka 0.11 and later) is read", base, b[16])
+		return dst, nil, Range{}, false, fmt.Errorf("record batch at offset %d has format version %d, only 2 (Kafka 0.11 and later) is read", base, b[16])
 	}
 	if len(b) < batchHeaderBytes {
-		return dst, nil, 0, fmt.Errorf("record batch at offset %d of %d bytes is too short", base, len(b))
+		return dst, nil, Range{}, false, fmt.Errorf("record batch at offset %d of %d bytes is too short", base, len(b))
 	}
 	if got, want := crc32.Checksum(b[crcFrom:], castagnoli), be.Uint32(b[17:]); got != want {
-		return dst, nil, 0, fmt.Errorf("record batch at offset %d: checksum %08x, want %08x", base, got, want)
+		return dst, nil, Range{}, false, fmt.Errorf("record batch at offset %d: checksum %08x, want %08x", base, got, want)
 	}
 	attributes := int(be.Uint16(b[21:]))
-	last = base + int64(int32(be.Uint32(b[23:])))
+	last := base + int64(int32(be.Uint32(b[23:])))
 	if attributes&attrControl != 0 || last < from {
-		return dst, data[12+size:], last, nil
+		return dst, data[12+size:], Range{base, last}, attributes&attrControl != 0, nil
 	}
 	body := b[batchHeaderBytes:]
 	if c := attributes & attrCompression; c != 0 {
 		if body, err = inflate(compress.Compression(c), body); err != nil {
-			return dst, nil, 0, fmt.Errorf("record batch at offset %d: %w", base, err)
+			return dst, nil, Range{}, false, fmt.Errorf("record batch at offset %d: %w", base, err)
 		}
 	}
 	first, maxTime := int64(be.Uint64(b[27:])), int64(be.Uint64(b[35:]))
@@ -202,7 +211,7 @@ func appendOneBatch(dst []Record, data []byte, from int64) (records []Record, re
 	for i := 0; i < count; i++ {
 		r, err := d.record(base, first)
 		if err != nil {
-			return dst, nil, 0, fmt.Errorf("record %d of the batch at offset %d: %w", i, base, err)
+			return dst, nil, Range{}, false, fmt.Errorf("record %d of the batch at offset %d: %w", i, base, err)
 		}
 		if attributes&attrLogAppendTime != 0 {
 			r.TimeMs = maxTime
@@ -211,7 +220,7 @@ func appendOneBatch(dst []Record, data []byte, from int64) (records []Record, re
 			dst = append(dst, r)
 		}
 	}
-	return dst, data[12+size:], last, nil
+	return dst, data[12+size:], Range{base, last}, false, nil
 }
 
 func inflate(c compress.Compression, body []byte) ([]byte, error) {

@@ -36,7 +36,7 @@ func TestBatchRoundTrip(t *testing.T) {
 		base := rapid.Int64Range(0, 1<<40).Draw(rt, "base")
 		from := base + int64(rapid.IntRange(0, len(msgs)).Draw(rt, "from"))
 		data := encodeBatch(t, base, msgs, rapid.Bool().Draw(rt, "lz4"))
-		got, next, err := appendRecords(nil, data, from)
+		got, _, next, err := appendRecords(nil, data, from)
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -59,7 +59,7 @@ func TestBatchRoundTrip(t *testing.T) {
 		}
 		// A broker cuts its answer anywhere: a cut never invents, loses or reorders what stands before it.
 		cut := rapid.IntRange(0, len(data)-1).Draw(rt, "cut")
-		if got, next, err := appendRecords(nil, data[:cut], from); err != nil || len(got) != 0 || next != from {
+		if got, _, next, err := appendRecords(nil, data[:cut], from); err != nil || len(got) != 0 || next != from {
 			rt.Fatalf("cut at %d: %d records, next %d, err %v", cut, len(got), next, err)
 		}
 	})
@@ -70,7 +70,7 @@ func TestDamagedBatchIsRefused(t *testing.T) {
 	for i := crcFrom; i < len(data); i++ {
 		damaged := bytes.Clone(data)
 		damaged[i] ^= 0x10
-		if _, _, err := appendRecords(nil, damaged, 5); err == nil || !strings.Contains(err.Error(), "checksum") {
+		if _, _, _, err := appendRecords(nil, damaged, 5); err == nil || !strings.Contains(err.Error(), "checksum") {
 			t.Fatalf("byte %d flipped: err = %v, want a checksum error", i, err)
 		}
 	}
@@ -80,7 +80,10 @@ func TestControlBatchesCarryNoRecords(t *testing.T) {
 	data := encodeBatch(t, 5, []Message{{Key: []byte("k"), Value: []byte("v")}}, false)
 	data[22] |= attrControl
 	binary.BigEndian.PutUint32(data[17:], crc32.Checksum(data[crcFrom:], castagnoli))
-	got, next, err := appendRecords(nil, data, 5)
+	got, markers, next, err := appendRecords(nil, data, 5)
+	if len(markers) != 1 || markers[0] != (Range{5, 5}) {
+		t.Errorf("markers %v, want offset 5", markers)
+	}
 	if err != nil || len(got) != 0 || next != 6 {
 		t.Fatalf("got %d records, next %d, err %v; want none and 6", len(got), next, err)
 	}
@@ -93,7 +96,7 @@ func FuzzAppendRecords(f *testing.F) {
 		if len(data) >= batchHeaderBytes {
 			binary.BigEndian.PutUint32(data[17:], crc32.Checksum(data[crcFrom:], castagnoli)) // get past the checksum
 		}
-		got, next, err := appendRecords(nil, data, 0)
+		got, _, next, err := appendRecords(nil, data, 0)
 		if err == nil && len(data) < 1<<20 && len(got) > len(data) && next >= 0 {
 			n := 0
 			for _, r := range got {
@@ -116,7 +119,7 @@ func BenchmarkAppendRecords(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(data)))
 	for b.Loop() {
-		dst, _, _ = appendRecords(dst[:0], data, 0)
+		dst, _, _, _ = appendRecords(dst[:0], data, 0)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/record")
 }

@@ -21,6 +21,7 @@ type Reader struct {
 	next      int64
 	buf       []byte
 	records   []Record
+	markers   []Range
 }
 
 // NewReader returns a reader that begins at offset next.
@@ -30,6 +31,10 @@ func (c *Client) NewReader(topic string, partition int32, next int64) *Reader {
 
 // Next is the offset that the next Fetch asks for.
 func (r *Reader) Next() int64 { return r.next }
+
+// Markers returns the places that transaction markers hold among what the last Fetch read: offsets without a record,
+// written by a producer's transaction and not by anybody's loss.
+func (r *Reader) Markers() []Range { return r.markers }
 
 // Fetch returns the records at and after Next, in order. It waits up to wait for the first of them; none within that
 // time is an empty slice and no error. end is the offset behind the last record of the partition. The records are valid
@@ -64,7 +69,7 @@ func (r *Reader) Fetch(ctx context.Context, wait time.Duration) (records []Recor
 		return nil, 0, fmt.Errorf("fetch %s/%d at %d: %w", r.topic, r.partition, r.next, kafka.Error(res.code))
 	}
 	clear(r.records)
-	r.records, r.next, err = appendRecords(r.records[:0], res.records, r.next)
+	r.records, r.markers, r.next, err = appendRecords(r.records[:0], res.records, r.next)
 	if err != nil {
 		return nil, 0, fmt.Errorf("fetch %s/%d: %w", r.topic, r.partition, err)
 	}

@@ -126,7 +126,7 @@ func Run(ctx context.Context, client *broker.Client, cfg Config) error {
 	group := broker.GroupConfig{ID: cfg.Group, Topic: cfg.Topic, Member: cfg.Member, Logger: cfg.Logger, Joined: cfg.Observe.joined}
 	return client.Run(ctx, group, func(ctx context.Context, a broker.Assignment) error {
 		w := &worker{
-			cfg: &cfg, client: client, partition: a.Partition, partitions: partitions, assignment: a,
+			cfg: &cfg, client: client, last: -1, partition: a.Partition, partitions: partitions, assignment: a,
 			log: cfg.Logger.With("fold", cfg.Stage, "topic", cfg.Topic, "partition", a.Partition),
 		}
 		defer cfg.Observe.stopped(a.Partition)
@@ -144,7 +144,8 @@ type worker struct {
 
 	machine Machine
 	next    int64  // first offset that is not folded
-	lastCRC uint32 // of the record before next: recognises a re-created log
+	last    int64  // offset of the last record folded
+	lastCRC uint32 // of that record: recognises a re-created log
 
 	outbox   Outbox
 	pending  int   // records folded and not published
@@ -190,7 +191,7 @@ func (w *worker) run(ctx context.Context) error {
 			w.pause(ctx, 200*time.Millisecond)
 			continue
 		}
-		if err := w.fold(records, reader.Next()); err != nil {
+		if err := w.fold(records, reader.Markers(), reader.Next()); err != nil {
 			w.cfg.Observe.failed(w.partition, "fold")
 			return err
 		}
@@ -224,9 +225,10 @@ func (w *worker) stop() error {
 	return nil
 }
 
-func (w *worker) fold(records []broker.Record, next int64) error {
+func (w *worker) fold(records []broker.Record, markers []broker.Range, next int64) error {
 	for i := range records {
 		r := &records[i]
+		w.passMarkers(markers)
 		if r.Offset != w.next && (!w.cfg.Compacted || r.Offset < w.next) {
 			return fmt.Errorf("%s/%d: read offset %d, want %d: records are missing in between", w.cfg.Topic, w.partition, r.Offset, w.next)
 		}
@@ -243,12 +245,22 @@ func (w *worker) fold(records []broker.Record, next int64) error {
 		w.pending++
 	}
 	if n := len(records); n > 0 {
-		w.lastCRC = recordCRC(&records[n-1])
+		w.last, w.lastCRC = records[n-1].Offset, recordCRC(&records[n-1])
 	}
+	w.passMarkers(markers)
 	if w.cfg.Compacted {
 		w.next = max(w.next, next)
 	}
 	return nil
+}
+
+// passMarkers steps over places that hold transaction markers.
+func (w *worker) passMarkers(markers []broker.Range) {
+	for _, m := range markers {
+		if m.First <= w.next && w.next <= m.Last {
+			w.next = m.Last + 1
+		}
+	}
 }
 
 // publish tries until it works: nothing may overtake the batch, and dropping it would lose it until the next restart.

@@ -28,6 +28,7 @@ type header struct {
 	Partition  int32  `json:"partition"`
 	Partitions int    `json:"partitions"`
 	Next       int64  `json:"next"`
+	Last       int64  `json:"last"` // offset of the last record folded, and its checksum
 	LastCRC    uint32 `json:"last_crc"`
 }
 

@@ -29,7 +29,7 @@ func (w *worker) start(ctx context.Context) error {
 	case w.next < first || w.next > last:
 		return fmt.Errorf("the snapshot in %s: %w", w.cfg.Dir,
 			&broker.OffsetError{Topic: w.cfg.Topic, Partition: w.partition, Offset: w.next, First: first, Last: last})
-	case w.next > first && !w.cfg.Compacted:
+	case w.last >= first && !w.cfg.Compacted:
 		if err := w.checkContent(ctx); err != nil {
 			return err
 		}
@@ -83,21 +83,21 @@ func (w *worker) restore() error {
 			return fmt.Errorf("snapshot %s was taken with %d partitions of %s, there are %d now: the count is fixed for an epoch of the log",
 				f, h.Partitions, w.cfg.Topic, w.partitions)
 		}
-		w.machine, w.next, w.lastCRC = m, h.Next, h.LastCRC
+		w.machine, w.next, w.last, w.lastCRC = m, h.Next, h.Last, h.LastCRC
 		return nil
 	}
 	m, err := w.cfg.New(w.partition)
 	if err != nil {
 		return err
 	}
-	w.machine, w.next = m, 0
+	w.machine, w.next, w.last = m, 0, -1
 	return nil
 }
 
-// checkContent compares the record before next with what the snapshot saw there: a topic that was deleted and made
+// checkContent compares the last record folded with what the snapshot saw there: a topic that was deleted and made
 // again, or a log that lost its end in an unclean election and grew anew, has other words at that place.
 func (w *worker) checkContent(ctx context.Context) error {
-	r := w.client.NewReader(w.cfg.Topic, w.partition, w.next-1)
+	r := w.client.NewReader(w.cfg.Topic, w.partition, w.last)
 	for {
 		records, _, err := r.Fetch(ctx, fetchWait)
 		if err != nil && broker.Retryable(err) && ctx.Err() == nil {
@@ -113,9 +113,9 @@ func (w *worker) checkContent(ctx context.Context) error {
 		if len(records) == 0 {
 			continue
 		}
-		if got := recordCRC(&records[0]); records[0].Offset != w.next-1 || got != w.lastCRC {
+		if got := recordCRC(&records[0]); records[0].Offset != w.last || got != w.lastCRC {
 			return fmt.Errorf("%s/%d: the record at offset %d is not the one that the state was folded from: the topic was made again, or lost its end",
-				w.cfg.Topic, w.partition, w.next-1)
+				w.cfg.Topic, w.partition, w.last)
 		}
 		return nil
 	}
@@ -124,7 +124,7 @@ func (w *worker) checkContent(ctx context.Context) error {
 func (w *worker) header() header {
 	return header{
 		Stage: w.cfg.Stage, Topic: w.cfg.Topic, Partition: w.partition, Partitions: w.partitions,
-		Next: w.next, LastCRC: w.lastCRC,
+		Next: w.next, Last: w.last, LastCRC: w.lastCRC,
 	}
 }
 

@@ -221,7 +221,7 @@ func TestDamagedSnapshotsArePutAsideAndTheFoldIsExact(t *testing.T) {
 			for _, next := range []int64{3, 5, 8} { // the first of them is pruned
 				m, _ := directFold(log[:next])
 				h := w.header()
-				h.Next, h.LastCRC = next, recordCRC(&broker.Record{Value: log[next-1]})
+				h.Next, h.Last, h.LastCRC = next, next-1, recordCRC(&broker.Record{Value: log[next-1]})
 				if _, err := w.snapshots().write(h, m); err != nil {
 					t.Fatal(err)
 				}
@@ -403,17 +403,20 @@ func TestHoleInTheOffsetsIsAnError(t *testing.T) {
 		offsets   []int64
 		wantErr   string
 		wantN     int64
+		markers   []broker.Range
 	}{
-		{"in order", false, []int64{4, 5, 6}, "", 3},
-		{"hole", false, []int64{4, 6}, "read offset 6, want 5", 1},
-		{"hole at the start", false, []int64{5}, "read offset 5, want 4", 0},
-		{"again", false, []int64{4, 4}, "read offset 4, want 5", 1},
-		{"hole, compacted", true, []int64{6, 9}, "", 2},
-		{"again, compacted", true, []int64{6, 5}, "read offset 5, want 7", 1},
+		{"in order", false, []int64{4, 5, 6}, "", 3, nil},
+		{"hole", false, []int64{4, 6}, "read offset 6, want 5", 1, nil},
+		{"hole of a transaction marker", false, []int64{4, 6, 8}, "", 3, []broker.Range{{First: 5, Last: 5}, {First: 7, Last: 7}}},
+		{"hole behind a transaction marker", false, []int64{4, 7}, "read offset 7, want 6", 1, []broker.Range{{First: 5, Last: 5}}},
+		{"hole at the start", false, []int64{5}, "read offset 5, want 4", 0, nil},
+		{"again", false, []int64{4, 4}, "read offset 4, want 5", 1, nil},
+		{"hole, compacted", true, []int64{6, 9}, "", 2, nil},
+		{"again, compacted", true, []int64{6, 5}, "read offset 5, want 7", 1, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := &worker{cfg: &Config{Topic: "in", Compacted: tc.compacted}, machine: &chain{}, next: 4}
-			err := w.fold(records(tc.offsets...), tc.offsets[len(tc.offsets)-1]+1)
+			err := w.fold(records(tc.offsets...), tc.markers, tc.offsets[len(tc.offsets)-1]+1)
 			if n := w.machine.(*chain).n; n != tc.wantN {
 				t.Errorf("folded %d records, want %d", n, tc.wantN)
 			}

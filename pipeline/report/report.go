@@ -146,8 +146,7 @@ func (p *Printer) Suppressed(ctx context.Context, db *warehouse.DB, limit int) e
 	for _, s := range list {
 		states[s.State]++
 	}
-	p.Heading("Recipients: %d suppressed, %d held, %d pending, %d on watch or probation", states["suppressed"], states["held"], states["pending"],
-		states["watch"]+states["probation"])
+	p.Heading("Recipients: %d suppressed, %d held, %d pending", states["suppressed"], states["held"], states["pending"])
 	var rows [][]string
 	for _, state := range []string{"suppressed", "held", "pending"} {
 		shown := 0

@@ -14,7 +14,7 @@ SOURCES   := $(wildcard cmd pipeline schema)
 # The version is stamped where git can tell it; a source archive, or a checkout of another user, builds all the same.
 VCS       := $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
 BUILD     := CGO_ENABLED=0 $(GO) build -buildvcs=$(VCS) -trimpath
-TEST      := $(GO) test -race -shuffle=on -timeout $(TIMEOUT)
+TEST       = $(GO) test -race -shuffle=on -timeout $(TIMEOUT)
 
 # To be set on the command line: make fuzz FUZZTIME=1m, make bench BENCH=Parse, make test TIMEOUT=20m
 TIMEOUT   ?= 10m

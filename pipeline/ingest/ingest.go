@@ -102,6 +102,9 @@ func Start(p *service.Process, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	if genesis.KeyId != "" {
+		return fmt.Errorf("the log was begun with privacy key %q: this version writes clear keys only and would mix them", genesis.KeyId)
+	}
 	var keyer address.Keyer
 	for _, topic := range genesis.RawTopics {
 		observe, err := fold.NewObserver(p, "ingest "+topic)

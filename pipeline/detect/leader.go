@@ -56,18 +56,19 @@ func (l *leader) run(ctx context.Context) {
 	}
 }
 
+// lead begins a term and keeps it until ctx ends or another leader begins one. ClickHouse may come and go meanwhile:
+// whatever fails while looking at minutes is begun again from what is published, within the term, and time is told to
+// idle partitions all along.
 func (l *leader) lead(ctx context.Context) error {
 	if err := l.begin(ctx); err != nil {
 		return err
 	}
-	through, err := l.rebuild(ctx)
-	if err != nil {
-		return err
-	}
-	l.log.Info("leading", "term", l.term, "evaluated_through", time.Unix(60*through, 0).UTC())
 	look, tick := time.NewTicker(l.cfg.LookEvery), time.NewTicker(l.cfg.TickEvery)
 	defer look.Stop()
 	defer tick.Stop()
+	rebuilt, failures := false, 0
+	var through int64
+	var notBefore time.Time
 	for {
 		l.watch.Touch()
 		if term, _, _, _, _ := l.view.state(); term > l.term {
@@ -78,12 +79,34 @@ func (l *leader) lead(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			if err := l.tick(ctx); err != nil {
-				return err
+				l.log.Warn("telling partitions the time failed", "err", err)
 			}
-		case <-look.C:
-			if through, err = l.look(ctx, through); err != nil {
-				return err
+		case now := <-look.C:
+			if now.Before(notBefore) {
+				continue
 			}
+			var err error
+			if !rebuilt {
+				if through, err = l.rebuild(ctx); err == nil {
+					rebuilt = true
+					l.log.Info("leading", "term", l.term, "evaluated_through", time.Unix(60*through, 0).UTC())
+				}
+			}
+			if err == nil {
+				through, err = l.look(ctx, through)
+			}
+			if err == nil {
+				failures = 0
+				continue
+			}
+			if ctx.Err() != nil {
+				return nil
+			}
+			// The detector may have taken minutes whose findings did not get out: it is made anew.
+			rebuilt, failures = false, failures+1
+			pause := min(time.Duration(failures)*2*time.Second, 30*time.Second)
+			notBefore = now.Add(pause)
+			l.log.Warn("looking at minutes failed; trying again", "err", err, "pause", pause)
 		}
 	}
 }

@@ -26,17 +26,19 @@ import (
 )
 
 // The three binaries, as they are deployed, meet only through Kafka. While mail flows each of them is killed or stopped
-// at random and started again, two aggregates share the partitions, and in the end every event is counted once.
+// at random and started again, the broker goes down once, two aggregates share the partitions, and in the end every
+// event is counted once.
 func TestServicesKilledAtRandomCountEveryEventOnce(t *testing.T) {
 	requireClickHouse(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
 	defer cancel()
 	bin := buildServices(t)
-	kafka, err := embedded.StartBroker(embedded.BrokerOptions{Dir: t.TempDir()})
+	options := embedded.BrokerOptions{Dir: t.TempDir(), Port: freePort(t)}
+	kafka, err := embedded.StartBroker(options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(kafka.Close)
+	t.Cleanup(func() { kafka.Close() })
 	dsn := clickHouse(t)
 
 	common := []string{"-kafka.brokers=" + kafka.Addr(), "-kafka.session-timeout=6s", "-kafka.rebalance-timeout=2s", "-http-addr=127.0.0.1:0", "-log-level=info"}
@@ -84,6 +86,13 @@ func TestServicesKilledAtRandomCountEveryEventOnce(t *testing.T) {
 		}
 		if err := client.Produce(ctx, msgs); err != nil {
 			t.Fatal(err)
+		}
+		if i == 31 { // the broker goes down under all of them, and comes back
+			kafka.Close()
+			time.Sleep(time.Second)
+			if kafka, err = embedded.StartBroker(options); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if i%6 == 3 {
 			kills++

@@ -3,9 +3,11 @@ package aggregate
 import (
 	"cmp"
 	"encoding/binary"
-	"errors"
+	"fmt"
 	"maps"
 	"slices"
+
+	"carom.dev/carom/pipeline/state"
 )
 
 // clocks derives a partition's watermark from the clocks of the hosts that write to it: the time before which every
@@ -96,8 +98,7 @@ func (c *clocks) appendState(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(names)))
 	for _, n := range names {
 		h := c.hosts[n]
-		b = binary.AppendUvarint(b, uint64(len(n)))
-		b = append(b, n...)
+		b = state.AppendString(b, n)
 		b = binary.AppendVarint(b, h.atUs)
 		b = binary.AppendVarint(b, h.seenMs)
 		b = binary.AppendVarint(b, int64(h.raw))
@@ -105,57 +106,17 @@ func (c *clocks) appendState(b []byte) []byte {
 	return b
 }
 
-func (c *clocks) loadState(b []byte) ([]byte, error) {
-	r := stateReader{b: b}
-	c.nowMs, c.wm = r.varint(), r.varint()
-	n := r.uvarint()
-	if n > maxHosts {
-		return nil, errors.New("too many hosts")
-	}
+func (c *clocks) loadState(b []byte) error {
+	r := state.NewReader(b)
+	c.nowMs, c.wm = r.Varint(), r.Varint()
+	n := r.Count(4)
 	c.hosts = make(map[string]hostClock, n)
 	for range n {
-		name := string(r.bytes())
-		c.hosts[name] = hostClock{atUs: r.varint(), seenMs: r.varint(), raw: int32(r.varint())}
+		name := r.String()
+		c.hosts[name] = hostClock{atUs: r.Varint(), seenMs: r.Varint(), raw: int32(r.Varint())}
 	}
-	if r.bad {
-		return nil, errors.New("host clocks: truncated")
+	if err := r.Err(); err != nil {
+		return fmt.Errorf("host clocks: %w", err)
 	}
-	return r.b, nil
-}
-
-// stateReader reads what AppendState wrote; bad is set when it ends too early.
-type stateReader struct {
-	b   []byte
-	bad bool
-}
-
-func (r *stateReader) varint() int64 {
-	v, n := binary.Varint(r.b)
-	if n <= 0 {
-		r.bad, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *stateReader) uvarint() uint64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.bad, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *stateReader) bytes() []byte {
-	n := r.uvarint()
-	if n > uint64(len(r.b)) {
-		r.bad, r.b = true, nil
-		return nil
-	}
-	out := r.b[:n]
-	r.b = r.b[n:]
-	return out
+	return nil
 }

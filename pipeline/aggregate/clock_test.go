@@ -78,8 +78,8 @@ func TestWatermarkNeverGoesBack(t *testing.T) {
 				c.host(fmt.Sprint(rapid.IntRange(0, 4).Draw(t, "host")), at, startUs/1000+rapid.Int64Range(0, 3*hourUs/1000).Draw(t, "seen"), 0)
 			}
 			loaded := newClocks()
-			if rest, err := loaded.loadState(c.appendState(nil)); err != nil || len(rest) != 0 {
-				t.Fatalf("%d bytes are left, err %v", len(rest), err)
+			if err := loaded.loadState(c.appendState(nil)); err != nil {
+				t.Fatal(err)
 			}
 			now := c.watermark()
 			if now < before {

@@ -12,6 +12,7 @@ import (
 	"carom.dev/carom/pipeline/cells"
 	"carom.dev/carom/pipeline/fold"
 	"carom.dev/carom/pipeline/recipient"
+	"carom.dev/carom/pipeline/state"
 	"carom.dev/carom/schema"
 )
 
@@ -286,33 +287,29 @@ func (m *machine) AppendState(b []byte) []byte {
 	})
 	b = binary.AppendUvarint(b, uint64(len(keys)))
 	for _, k := range keys {
-		b = appendChunk(b, []byte(k.topic))
+		b = state.AppendString(b, k.topic)
 		b = binary.AppendVarint(b, int64(k.partition))
 		b = binary.AppendVarint(b, m.seen[k].offset)
 		b = binary.AppendUvarint(b, uint64(m.seen[k].index))
 	}
-	b = appendChunk(b, m.clocks.appendState(nil))
-	b = appendChunk(b, m.recipients.AppendState(nil))
-	return appendChunk(b, m.cells.AppendState(nil))
+	b = state.AppendBytes(b, m.clocks.appendState(nil))
+	b = state.AppendBytes(b, m.recipients.AppendState(nil))
+	return state.AppendBytes(b, m.cells.AppendState(nil))
 }
 
 // LoadState implements fold.Machine.
 func (m *machine) LoadState(b []byte) error {
-	r := stateReader{b: b}
-	m.controlSeq, m.term, m.sinceClose = r.varint(), r.varint(), int(r.uvarint())
-	n := r.uvarint()
-	if n > uint64(len(b)) {
-		return errors.New("source positions: truncated")
+	r := state.NewReader(b)
+	m.controlSeq, m.term, m.sinceClose = r.Varint(), r.Varint(), int(r.Uvarint())
+	for range r.Count(4) {
+		k := rawPartition{topic: r.String(), partition: int32(r.Varint())}
+		m.seen[k] = rawPlace{offset: r.Varint(), index: uint32(r.Uvarint())}
 	}
-	for range n {
-		k := rawPartition{topic: string(r.bytes()), partition: int32(r.varint())}
-		m.seen[k] = rawPlace{offset: r.varint(), index: uint32(r.uvarint())}
+	clocks, recipients, counts := r.Bytes(), r.Bytes(), r.Bytes()
+	if err := r.Err(); err != nil {
+		return err
 	}
-	clocks, recipients, counts := r.bytes(), r.bytes(), r.bytes()
-	if r.bad {
-		return errors.New("truncated")
-	}
-	if _, err := m.clocks.loadState(clocks); err != nil {
+	if err := m.clocks.loadState(clocks); err != nil {
 		return err
 	}
 	if err := m.recipients.LoadState(recipients); err != nil {
@@ -322,11 +319,6 @@ func (m *machine) LoadState(b []byte) error {
 		return fmt.Errorf("cells: %w", err)
 	}
 	return nil
-}
-
-func appendChunk(b, chunk []byte) []byte {
-	b = binary.AppendUvarint(b, uint64(len(chunk)))
-	return append(b, chunk...)
 }
 
 func floorDiv(a, b int64) int64 {

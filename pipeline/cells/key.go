@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"strings"
 
+	"carom.dev/carom/pipeline/state"
 	"carom.dev/carom/schema"
 )
 
@@ -48,17 +49,12 @@ func PartitionKey(c *schema.Cell) []byte {
 
 func appendKey(b []byte, k Key) []byte {
 	b = binary.AppendVarint(b, k.Minute)
-	b = appendString(b, k.Provider)
+	b = state.AppendString(b, k.Provider)
 	b = binary.AppendVarint(b, int64(k.Outcome))
-	b = appendString(b, k.Class)
-	b = appendString(b, k.SourceIP)
+	b = state.AppendString(b, k.Class)
+	b = state.AppendString(b, k.SourceIP)
 	b = binary.AppendVarint(b, int64(k.Acceptance))
 	return append(b, byte(number(k.Backfill)))
-}
-
-func appendString(b []byte, s string) []byte {
-	b = binary.AppendUvarint(b, uint64(len(s)))
-	return append(b, s...)
 }
 
 // own returns the key with strings of its own: those of an event may lie in a buffer that is used again.

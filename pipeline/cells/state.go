@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"carom.dev/carom/pipeline/state"
 	"carom.dev/carom/schema"
 )
 
@@ -15,8 +16,6 @@ const (
 	sourceFormat = 1
 	mergeFormat  = 1
 )
-
-var errShort = errors.New("state ends early")
 
 // AppendState appends the whole state in one canonical form: equal states give equal bytes. Numbers of cells are not part of
 // it, since no output depends on them.
@@ -45,15 +44,15 @@ func (s *Source) AppendState(b []byte) []byte {
 
 // LoadState replaces the state by one that AppendState wrote. On error the Source is unchanged.
 func (s *Source) LoadState(b []byte) error {
-	r := &reader{b: b}
-	if v := r.byte(); r.err == nil && v != sourceFormat {
+	r := reader{state.NewReader(b)}
+	if v := r.Byte(); r.Err() == nil && v != sourceFormat {
 		return fmt.Errorf("load source cells: format %d, this version reads %d", v, sourceFormat)
 	}
-	next := NewSource(r.varint(), int(r.varint()))
-	next.pruned, next.forced = r.varint(), r.varint()
-	for range r.count() {
-		c := cell{key: r.key(), openedAt: r.varint(), sum: r.sum(), changed: r.bool(), live: true}
-		if r.err != nil {
+	next := NewSource(r.Varint(), int(r.Varint()))
+	next.pruned, next.forced = r.Varint(), r.Varint()
+	for range r.Count(1) {
+		c := cell{key: r.key(), openedAt: r.Varint(), sum: r.sum(), changed: r.Bool(), live: true}
+		if r.Err() != nil {
 			break
 		}
 		next.index[c.key] = uint32(len(next.cells))
@@ -112,15 +111,15 @@ func appendRows(b []byte, rows []*row) []byte {
 
 // LoadState replaces the state by one that AppendState wrote. On error the Merge is unchanged.
 func (m *Merge) LoadState(b []byte) error {
-	r := &reader{b: b}
-	if v := r.byte(); r.err == nil && v != mergeFormat {
+	r := reader{state.NewReader(b)}
+	if v := r.Byte(); r.Err() == nil && v != mergeFormat {
 		return fmt.Errorf("load merged cells: format %d, this version reads %d", v, mergeFormat)
 	}
-	next := NewMerge(0, r.varint())
-	next.stats.Repeated, next.stats.Refused, next.stats.Pruned = r.varint(), r.varint(), r.varint()
-	for range r.count() {
+	next := NewMerge(0, r.Varint())
+	next.stats.Repeated, next.stats.Refused, next.stats.Pruned = r.Varint(), r.Varint(), r.Varint()
+	for range r.Count(1) {
 		next.sources = append(next.sources, mark{
-			seen: r.bool(), offset: r.varint(), index: uint32(r.uvarint()), watermarkUs: r.varint(),
+			seen: r.Bool(), offset: r.Varint(), index: uint32(r.Uvarint()), watermarkUs: r.Varint(),
 		})
 	}
 	open := r.rows()
@@ -144,85 +143,28 @@ func appendSum(b []byte, s sum) []byte {
 	return binary.AppendVarint(b, s.delayMs)
 }
 
-// reader takes a state apart. After the first error everything is zero; end tells it.
-type reader struct {
-	b   []byte
-	err error
-}
+// reader takes a state apart.
+type reader struct{ *state.Reader }
 
-func (r *reader) fail() {
-	r.err = errShort
-	r.b = nil
-}
-
-func (r *reader) byte() byte {
-	if len(r.b) == 0 {
-		r.fail()
-		return 0
-	}
-	x := r.b[0]
-	r.b = r.b[1:]
-	return x
-}
-
-func (r *reader) bool() bool { return r.byte() != 0 }
-
-func (r *reader) varint() int64 {
-	x, n := binary.Varint(r.b)
-	if n <= 0 {
-		r.fail()
-		return 0
-	}
-	r.b = r.b[n:]
-	return x
-}
-
-func (r *reader) uvarint() uint64 {
-	x, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.fail()
-		return 0
-	}
-	r.b = r.b[n:]
-	return x
-}
-
-// count reads a number of items, each of which takes at least one byte.
-func (r *reader) count() int {
-	n := r.uvarint()
-	if n > uint64(len(r.b)) {
-		r.fail()
-		return 0
-	}
-	return int(n)
-}
-
-func (r *reader) string() string {
-	n := r.count()
-	s := string(r.b[:n])
-	r.b = r.b[n:]
-	return s
-}
-
-func (r *reader) key() Key {
+func (r reader) key() Key {
 	return Key{
-		Minute: r.varint(), Provider: r.string(), Outcome: schema.Outcome(r.varint()), Class: r.string(),
-		SourceIP: r.string(), Acceptance: schema.Acceptance(r.varint()), Backfill: r.bool(),
+		Minute: r.Varint(), Provider: r.String(), Outcome: schema.Outcome(r.Varint()), Class: r.String(),
+		SourceIP: r.String(), Acceptance: schema.Acceptance(r.Varint()), Backfill: r.Bool(),
 	}
 }
 
-func (r *reader) sum() sum {
-	return sum{events: r.varint(), firstAttempts: r.varint(), delayMs: r.varint()}
+func (r reader) sum() sum {
+	return sum{events: r.Varint(), firstAttempts: r.Varint(), delayMs: r.Varint()}
 }
 
-func (r *reader) rows() []*row {
+func (r reader) rows() []*row {
 	var out []*row
-	for range r.count() {
-		x := &row{key: r.key(), openedAt: r.varint(), version: r.varint(), changed: r.bool(), closed: r.sum()}
-		for range r.count() {
-			x.parts = append(x.parts, part{source: int32(r.varint()), openedAt: r.varint(), sum: r.sum()})
+	for range r.Count(1) {
+		x := &row{key: r.key(), openedAt: r.Varint(), version: r.Varint(), changed: r.Bool(), closed: r.sum()}
+		for range r.Count(1) {
+			x.parts = append(x.parts, part{source: int32(r.Varint()), openedAt: r.Varint(), sum: r.sum()})
 		}
-		if r.err != nil {
+		if r.Err() != nil {
 			return nil
 		}
 		out = append(out, x)
@@ -230,9 +172,9 @@ func (r *reader) rows() []*row {
 	return out
 }
 
-func (r *reader) end() error {
-	if r.err == nil && len(r.b) > 0 {
-		return fmt.Errorf("%d bytes too many", len(r.b))
+func (r reader) end() error {
+	if r.Err() == nil && r.Len() > 0 {
+		return fmt.Errorf("%d bytes too many", r.Len())
 	}
-	return r.err
+	return r.Err()
 }

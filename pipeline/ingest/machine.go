@@ -17,6 +17,7 @@ import (
 	"carom.dev/carom/pipeline/broker"
 	"carom.dev/carom/pipeline/fold"
 	"carom.dev/carom/pipeline/mtalog"
+	"carom.dev/carom/pipeline/state"
 	"carom.dev/carom/schema"
 )
 
@@ -229,8 +230,7 @@ func (m *machine) AppendState(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(names)))
 	for _, n := range names {
 		h := m.hosts[n]
-		b = binary.AppendUvarint(b, uint64(len(n)))
-		b = append(b, n...)
+		b = state.AppendString(b, n)
 		b = binary.AppendVarint(b, h.clockUs)
 		b = binary.AppendVarint(b, h.toldUs)
 		b = binary.AppendVarint(b, h.seenMs)
@@ -241,33 +241,16 @@ func (m *machine) AppendState(b []byte) []byte {
 
 // LoadState implements fold.Machine.
 func (m *machine) LoadState(b []byte) error {
-	n, k := binary.Uvarint(b)
-	if k <= 0 || n > maxHosts {
-		return errors.New("hosts: malformed")
+	r := state.NewReader(b)
+	for range r.Count(4) {
+		name := r.String()
+		m.hosts[name] = hostState{clockUs: r.Varint(), toldUs: r.Varint(), seenMs: r.Varint()}
 	}
-	b = b[k:]
-	for range n {
-		size, k := binary.Uvarint(b)
-		if k <= 0 || size > uint64(len(b)-k) {
-			return errors.New("hosts: truncated")
-		}
-		name := string(b[k : k+int(size)])
-		b = b[k+int(size):]
-		var v [3]int64
-		for i := range v {
-			x, k := binary.Varint(b)
-			if k <= 0 {
-				return errors.New("hosts: truncated")
-			}
-			v[i], b = x, b[k:]
-		}
-		m.hosts[name] = hostState{clockUs: v[0], toldUs: v[1], seenMs: v[2]}
-	}
-	b, err := m.recent.loadState(b)
-	if err != nil {
+	m.recent.loadState(r)
+	if err := r.Err(); err != nil {
 		return err
 	}
-	if err := m.lines.LoadState(b); err != nil {
+	if err := m.lines.LoadState(r.Rest()); err != nil {
 		return fmt.Errorf("queue table: %w", err)
 	}
 	return nil

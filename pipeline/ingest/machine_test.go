@@ -13,6 +13,7 @@ import (
 
 	"carom.dev/carom/pipeline/address"
 	"carom.dev/carom/pipeline/broker"
+	"carom.dev/carom/pipeline/state"
 	"carom.dev/carom/schema"
 )
 
@@ -224,8 +225,10 @@ func TestRecentLinesForgetTheOldest(t *testing.T) {
 			if rapid.IntRange(0, 4).Draw(t, "restart") == 0 {
 				b := set.appendState(nil)
 				set = newRecentLines(limit)
-				if rest, err := set.loadState(append(b, 'x')); err != nil || string(rest) != "x" {
-					t.Fatalf("rest %q, err %v", rest, err)
+				in := state.NewReader(append(b, 'x'))
+				set.loadState(in)
+				if in.Err() != nil || string(in.Rest()) != "x" {
+					t.Fatalf("rest %q, err %v", in.Rest(), in.Err())
 				}
 			}
 			if len(set.set) != len(kept) || len(set.ring) != len(kept) {

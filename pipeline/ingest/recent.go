@@ -2,7 +2,8 @@ package ingest
 
 import (
 	"encoding/binary"
-	"errors"
+
+	"carom.dev/carom/pipeline/state"
 )
 
 // recentLines is a set of the last n line hashes, first in, first out.
@@ -41,17 +42,15 @@ func (r *recentLines) appendState(b []byte) []byte {
 	return b
 }
 
-func (r *recentLines) loadState(b []byte) ([]byte, error) {
-	n, k := binary.Uvarint(b)
-	if k <= 0 || n > uint64(r.max) || uint64(len(b)-k) < 8*n {
-		return nil, errors.New("recent lines: malformed")
-	}
-	b = b[k:]
+func (r *recentLines) loadState(in *state.Reader) {
 	r.ring, r.at = r.ring[:0], 0
 	clear(r.set)
-	for range n {
-		r.add(binary.BigEndian.Uint64(b))
-		b = b[8:]
+	n := in.Count(8)
+	if n > r.max {
+		in.Fail()
+		return
 	}
-	return b, nil
+	for range n {
+		r.add(in.Uint64())
+	}
 }

@@ -20,7 +20,7 @@ func TestDemoShowsTheMainJob(t *testing.T) {
 	defer cancel()
 	var out bytes.Buffer
 	err := demo.Run(ctx, demo.Config{
-		Sample: "../mtalog/testdata/postfix/mail.log.gz", Seed: 1, DSN: os.Getenv("CAROM_CLICKHOUSE_DSN"),
+		Sample: "../mtalog/testdata/postfix/mail.log.gz", Seed: 1, DSN: databaseOf(t.Name()),
 		Log: service.LogOptions{Format: service.LogFormatText, Level: slog.LevelError},
 	}, &out, os.Stderr)
 	if err != nil {

@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +18,7 @@ import (
 	"time"
 
 	"carom.dev/carom/pipeline/embedded"
+	"carom.dev/carom/pipeline/embedded/embeddedtest"
 	"carom.dev/carom/pipeline/local"
 	"carom.dev/carom/pipeline/service"
 	"carom.dev/carom/pipeline/traffic"
@@ -35,7 +38,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	os.Exit(embeddedtest.Main(m))
 }
 
 // outcome is what two runs over the same input have to agree on. Offsets, and what is derived from them, may differ: an
@@ -77,10 +80,21 @@ func child(spec string) error {
 
 func config(dir string) local.Config {
 	cfg := local.DefaultConfig(dir)
-	cfg.ClickHouseDSN = os.Getenv("CAROM_CLICKHOUSE_DSN")
+	cfg.ClickHouseDSN = databaseOf(dir)
 	cfg.Services.Ingest.SnapshotEvery = time.Second
 	cfg.Services.Back.Aggregate.SnapshotEvery = time.Second
 	return cfg
+}
+
+// databaseOf names a database of its own for a directory on the server of the environment; without one it is empty, and
+// the engine is the embedded one.
+func databaseOf(dir string) string {
+	u, err := url.Parse(os.Getenv(embeddedtest.DSNVariable))
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	u.Path = fmt.Sprintf("/test_%08x", crc32.ChecksumIEEE([]byte(dir)))
+	return u.String()
 }
 
 func quiet() *slog.Logger {
@@ -111,7 +125,7 @@ func result(ctx context.Context, s *local.System) (outcome, error) {
 // requireClickHouse skips, or fails in CI, where the embedded engine cannot be had.
 func requireClickHouse(t *testing.T) {
 	t.Helper()
-	if os.Getenv("CAROM_CLICKHOUSE_DSN") != "" {
+	if os.Getenv(embeddedtest.DSNVariable) != "" {
 		return
 	}
 	cache, err := embedded.CacheDir()

@@ -19,6 +19,7 @@ import (
 	"carom.dev/carom/pipeline/broker"
 	"carom.dev/carom/pipeline/control"
 	"carom.dev/carom/pipeline/embedded"
+	"carom.dev/carom/pipeline/embedded/embeddedtest"
 	"carom.dev/carom/pipeline/local"
 	"carom.dev/carom/pipeline/traffic"
 	"carom.dev/carom/pipeline/warehouse"
@@ -29,19 +30,31 @@ import (
 // at random and started again, the broker goes down once, two aggregates share the partitions, and in the end every
 // event is counted once.
 func TestServicesKilledAtRandomCountEveryEventOnce(t *testing.T) {
-	requireClickHouse(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
 	defer cancel()
 	bin := buildServices(t)
-	options := embedded.BrokerOptions{Dir: t.TempDir(), Port: freePort(t)}
-	kafka, err := embedded.StartBroker(options)
-	if err != nil {
-		t.Fatal(err)
+	// CAROM_E2E_KAFKA names a broker of a fresh cluster to use instead: Apache Kafka itself, say.
+	addr := os.Getenv("CAROM_E2E_KAFKA")
+	bounce := func() {}
+	if addr == "" {
+		options := embedded.BrokerOptions{Dir: t.TempDir(), Port: freePort(t)}
+		kafka, err := embedded.StartBroker(options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { kafka.Close() })
+		addr = kafka.Addr()
+		bounce = func() {
+			kafka.Close()
+			time.Sleep(time.Second)
+			if kafka, err = embedded.StartBroker(options); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
-	t.Cleanup(func() { kafka.Close() })
-	dsn := clickHouse(t)
+	dsn := embeddedtest.RequireClickHouse(t)
 
-	common := []string{"-kafka.brokers=" + kafka.Addr(), "-kafka.session-timeout=6s", "-kafka.rebalance-timeout=2s", "-http-addr=127.0.0.1:0", "-log-level=info"}
+	common := []string{"-kafka.brokers=" + addr, "-kafka.session-timeout=6s", "-kafka.rebalance-timeout=2s", "-http-addr=127.0.0.1:0", "-log-level=info"}
 	aggregate := func(name string) *process {
 		return start(t, filepath.Join(bin, "aggregate"), append([]string{
 			"-topics.create", "-epoch.observe=false", "-clickhouse.dsn=" + dsn, "-rows-every=300ms",
@@ -55,7 +68,7 @@ func TestServicesKilledAtRandomCountEveryEventOnce(t *testing.T) {
 	}
 
 	cfg := broker.DefaultConfig()
-	cfg.Brokers = kafka.Addr()
+	cfg.Brokers = addr
 	client, err := broker.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -88,11 +101,7 @@ func TestServicesKilledAtRandomCountEveryEventOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i == 31 { // the broker goes down under all of them, and comes back
-			kafka.Close()
-			time.Sleep(time.Second)
-			if kafka, err = embedded.StartBroker(options); err != nil {
-				t.Fatal(err)
-			}
+			bounce()
 		}
 		if i%6 == 3 {
 			kills++
@@ -172,34 +181,6 @@ func buildServices(t *testing.T) string {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	return dir
-}
-
-// clickHouse starts an embedded server, or names the one of the environment.
-func clickHouse(t *testing.T) string {
-	t.Helper()
-	if dsn := os.Getenv("CAROM_CLICKHOUSE_DSN"); dsn != "" {
-		return dsn
-	}
-	cache, err := embedded.CacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	lib, err := embedded.FetchClickHouse(t.Context(), cache, os.Stderr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := embedded.StartClickHouse(t.Context(), embedded.Options{Dir: t.TempDir(), LibPath: lib, Logger: quiet()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
-		defer cancel()
-		if err := server.Stop(ctx); err != nil {
-			t.Errorf("stop ClickHouse: %v", err)
-		}
-	})
-	return server.DSN()
 }
 
 // process is one service.

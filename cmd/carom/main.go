@@ -30,6 +30,7 @@ func verbs() []verb {
 		{"parse", "log lines -> delivery events as JSON lines", runParse},
 		{"classify", "responses -> verdicts, JSON lines", runClassify},
 		{"explain", "why a response gets its verdict", runExplain},
+		{"rules", "check and study classification rules", runRules},
 		{"dev", "the whole system on this machine", runDev},
 		{"demo", "the main job in two minutes: a real log, then an Apple outage", runDemo},
 	}

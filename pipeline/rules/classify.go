@@ -129,12 +129,16 @@ func (s *Set) fill(in *Input, j *judgement, subject []byte, v *schema.Verdict) {
 		v.Retry = retryOf(v.Permanence)
 	}
 	v.Suppress = or(r.suppress, r.class.Suppress)
-	if v.Suppress == candidate && r.suppress == 0 && permanenceOf(a.code, a.enhanced) == transient {
+	if v.Suppress == candidate && r.suppress == 0 && (permanenceOf(a.code, a.enhanced) == transient || r.layer == LayerText && otherSubject(a.enhanced)) {
 		// General words of a permanent kind under a temporary code: many servers say so while their directory is away.
+		// Under a code of another subject they may be about something else than the recipient.
 		v.Suppress = windowed
 	}
 	if v.Phase == schema.Phase_PHASE_UNSPECIFIED {
 		v.Phase = r.phase
+	}
+	if v.Suppress == candidate && r.layer != LayerLocal && (beforeRecipient(v.Phase) || answersAuth(a.code)) {
+		v.Suppress = never
 	}
 	if r.keepCode {
 		if c := bracketed(subject); c != nil {
@@ -147,6 +151,33 @@ func (s *Set) fill(in *Input, j *judgement, subject []byte, v *schema.Verdict) {
 	}
 	v.MitigationUrl = s.mitigationURL(in.Text)
 }
+
+// beforeRecipient reports whether the answer came before RCPT named a recipient (RFC 5321, section 3.3), so that it cannot
+// be about one.
+func beforeRecipient(p schema.Phase) bool {
+	switch p {
+	case schema.Phase_CONNECT, schema.Phase_BANNER, schema.Phase_EHLO, schema.Phase_TLS, schema.Phase_AUTH, schema.Phase_MAIL:
+		return true
+	}
+	return false
+}
+
+// otherSubject reports whether an enhanced code speaks of something else than an address or a mailbox (RFC 3463, section
+// 2): the mail system, the protocol, the content, a policy. It does not of routing, whose 5.4.1 Exchange Online gives to
+// unknown recipients, nor where the detail names the account (5.7.13, RFC 5248) or its owner (5.7.17 and 5.7.18, RFC 7293).
+func otherSubject(enhanced string) bool {
+	if len(enhanced) < len("5.7.1") {
+		return false
+	}
+	switch enhanced {
+	case "5.7.13", "5.7.17", "5.7.18":
+		return false
+	}
+	return enhanced[2] == '3' || enhanced[2] == '5' || enhanced[2] == '6' || enhanced[2] == '7'
+}
+
+// answersAuth reports whether code is one that AUTH alone gets (RFC 4954, section 6): its unknown users are senders.
+func answersAuth(code int32) bool { return code == 534 || code == 535 || code == 538 }
 
 // byOutcome adjusts the verdict to what became of the message.
 func (s *Set) byOutcome(in *Input, suspended bool, v *schema.Verdict) {

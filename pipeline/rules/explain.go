@@ -13,6 +13,7 @@ type Explanation struct {
 	Layers   []Opinion // every layer that had an opinion, in order; the first one decided
 	Retry    string    // why
 	Suppress string    // why
+	Advice   Advice    // what to do about it, or about the cause of an expiry or a postponement; zero for a delivery
 }
 
 // Opinion is what one layer says.
@@ -53,6 +54,7 @@ func (s *Set) Explain(in *Input) Explanation {
 		e.Layers = append(e.Layers, o)
 	}
 	e.Retry, e.Suppress = s.reasons(e.Verdict, j.rule)
+	e.Advice = s.Advice(or(e.Verdict.CauseClass, e.Verdict.Class), e.Verdict.Provider)
 	return e
 }
 
@@ -128,7 +130,7 @@ func (s *Set) reasons(v *schema.Verdict, r *rule) (retry, suppress string) {
 		suppress = "not asked: nothing failed"
 	}
 	if v.Suppress == windowed && r != nil && r.class.Suppress == candidate && r.suppress == 0 {
-		suppress += " (permanent words under a temporary code)"
+		suppress += " (the words alone would be a candidate, but the code is temporary or speaks of something else)"
 	}
 	return retry, suppress
 }

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -124,5 +125,64 @@ func TestExplain(t *testing.T) {
 	}
 	if e.Retry == "" || e.Suppress == "" {
 		t.Error("no reasons")
+	}
+}
+
+// Counts says what each layer holds, in the order in which the layers are asked.
+func TestCounts(t *testing.T) {
+	var sum Count
+	var last Count
+	for i, c := range mustLoad(t).Counts() {
+		if i > 0 && (c.Layer < last.Layer || c.Layer == last.Layer && c.Provider <= last.Provider) {
+			t.Errorf("%+v stands behind %+v", c, last)
+		}
+		if (c.Provider != "") != (c.Layer == LayerProvider) || c.Patterns < c.Rules || c.Samples < c.Rules {
+			t.Errorf("%+v", c)
+		}
+		sum.Rules += c.Rules
+		last = c
+	}
+	if sum.Rules != mustLoad(t).Len() {
+		t.Errorf("%d rules counted, %d there", sum.Rules, mustLoad(t).Len())
+	}
+}
+
+// Every code of IANA's registry of enhanced status codes that a failure can carry is known to the layer, except those
+// whose meaning is "other or undefined".
+func TestEnhancedRegistryIsCovered(t *testing.T) {
+	set := mustLoad(t)
+	details := map[int][]int{ // by subject
+		1: {0, 1, 2, 3, 4, 6, 7, 8, 9, 10},
+		2: {1, 2, 3, 4},
+		3: {1, 2, 3, 4, 5},
+		4: {1, 2, 3, 4, 5, 6, 7},
+		5: {1, 2, 3, 4, 5, 6},
+		6: {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10},
+		7: {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30},
+	}
+	for subject, all := range details {
+		for _, detail := range all {
+			for _, class := range []int{4, 5} {
+				in := Input{Outcome: schema.Outcome_BOUNCED, Text: fmt.Sprintf("%d50 %d.%d.%d zzz", class, class, subject, detail)}
+				var v schema.Verdict
+				set.Classify(&in, &v)
+				if !strings.HasPrefix(v.Rule, "enhanced.") {
+					t.Errorf("%s: %s by %q", in.Text, v.Class, v.Rule)
+				}
+				if class == 4 && v.Suppress == candidate {
+					t.Errorf("%s: a candidate under a temporary code", in.Text)
+				}
+			}
+		}
+	}
+	for code, want := range map[string]string{
+		"5.7.27": "auth.sender_rejected", "5.1.10": "domain.null_mx", "5.7.13": "recipient.disabled", "5.7.17": "recipient.moved",
+		"5.7.19": "remote.temp_error", "5.7.12": "auth.smtp_auth", "5.7.26": "auth.unauthenticated", "5.7.25": "auth.ptr",
+	} {
+		var v schema.Verdict
+		set.Classify(&Input{Outcome: schema.Outcome_BOUNCED, Text: "550 " + code + " zzz"}, &v)
+		if v.Class != want {
+			t.Errorf("%s: %s, want %s", code, v.Class, want)
+		}
 	}
 }

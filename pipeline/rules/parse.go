@@ -24,6 +24,7 @@ import (
 //	[apple.rate]               starts a rule; ids are unique over all files
 //	class: remote.rate_limited
 //	when: 4xx 5.7.x rcpt       every word is a condition: codes, enhanced codes, phases; words of one kind are alternatives
+//	                           (nocode, noenhanced: the reply has none)
 //	match: too many messages   RE2 over the words in lower case; each further match line is an alternative
 //	+ 421 4.7.1 Too many messages       sample that this rule must win: CODE ENHANCED WORDS
 //	- 450 4.2.1 Too much                sample that it must not win

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -23,7 +24,8 @@ type Set struct {
 	code       *bank
 	mitigation []string          // hosts whose links are kept
 	codes      map[string]string // bracketed provider codes of the samples, so that known ones cost no allocation
-	scratch    sync.Pool         // *scratch
+	advice     map[adviceKey]Advice
+	scratch    sync.Pool // *scratch
 }
 
 // LoadFS reads, tests and compiles the *.rules files at the root of fsys. The error joins every Problem.
@@ -57,6 +59,10 @@ func load(fsys fs.FS, compile func([]string) (matcher, error)) (*Set, []Problem)
 func assemble(src *source, compile func([]string) (matcher, error)) (*Set, error) {
 	s := &Set{rules: src.rules, mitigation: src.mitigation, providers: map[string]*bank{}}
 	s.scratch.New = func() any { return newScratch() }
+	var err error
+	if s.advice, err = embeddedAdvice(); err != nil {
+		return nil, err
+	}
 	var byLayer [layers][]*rule
 	byProvider := map[string][]*rule{}
 	for _, r := range src.rules {
@@ -80,11 +86,9 @@ func assemble(src *source, compile func([]string) (matcher, error)) (*Set, error
 		}
 		s.providers[provider] = b
 	}
-	b, err := newBank(src.signatures, compile)
-	if err != nil {
+	if s.signatures, err = newBank(src.signatures, compile); err != nil {
 		return nil, fmt.Errorf("compile signatures: %w", err)
 	}
-	s.signatures = b
 	s.codes = map[string]string{}
 	for _, r := range src.rules {
 		for _, p := range r.positive {
@@ -120,3 +124,31 @@ func (s *Set) Version() string { return s.version }
 
 // Len returns the number of rules.
 func (s *Set) Len() int { return len(s.rules) }
+
+// Count is how much of a set one layer, or one provider of the provider layer, has.
+type Count struct {
+	Layer    Layer
+	Provider string // with LayerProvider
+	Rules    int
+	Patterns int
+	Samples  int // positive and negative
+}
+
+// Counts returns the counts of the layers in the order in which they are asked, the providers by name.
+func (s *Set) Counts() []Count {
+	var all []Count
+	for _, r := range s.rules {
+		i := slices.IndexFunc(all, func(c Count) bool { return c.Layer == r.layer && c.Provider == r.provider })
+		if i < 0 {
+			i = len(all)
+			all = append(all, Count{Layer: r.layer, Provider: r.provider})
+		}
+		all[i].Rules++
+		all[i].Patterns += len(r.patterns)
+		all[i].Samples += len(r.positive) + len(r.negative)
+	}
+	slices.SortFunc(all, func(a, b Count) int {
+		return cmp.Or(cmp.Compare(a.Layer, b.Layer), cmp.Compare(a.Provider, b.Provider))
+	})
+	return all
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"carom.dev/carom/pipeline/smtpreply"
@@ -44,13 +45,17 @@ func condition(words []string) (string, error) {
 			codes = append(codes, "-")
 			continue
 		}
+		if w == "noenhanced" {
+			enhanced = append(enhanced, "-")
+			continue
+		}
 		if phase, ok := schema.PhaseByName(w); ok {
 			phases = append(phases, string(letter(phase)))
 			continue
 		}
 		digits := strings.ReplaceAll(w, "x", "0")
 		if strings.Trim(digits, "0123456789.") != "" {
-			return "", fmt.Errorf("unknown condition %q: want a code (450, 5xx, nocode), an enhanced code (5.1.1, x.2.2) or a phase", w)
+			return "", fmt.Errorf("unknown condition %q: want a code (450, 5xx, nocode), an enhanced code (5.1.1, x.2.2, noenhanced) or a phase", w)
 		}
 		switch strings.Count(w, ".") {
 		case 0:
@@ -123,7 +128,11 @@ func appendWords(dst []byte, text string, code int32, enhanced string) []byte {
 		dst = appendToken(dst, token)
 	}
 	if len(dst) > maxSubject {
-		dst = dst[:maxSubject]
+		end := maxSubject
+		for !utf8.RuneStart(dst[end]) {
+			end--
+		}
+		dst = dst[:end]
 	}
 	return dst
 }
@@ -224,7 +233,7 @@ func appendFolded(dst []byte, s string) []byte {
 		case r < 0xa0, r == '\u00ad', '\u200b' <= r && r <= '\u200f', '\u202a' <= r && r <= '\u202e',
 			'\u2060' <= r && r <= '\u2069', r == '\ufeff':
 		default:
-			dst = append(dst, s[i:i+size]...)
+			dst = utf8.AppendRune(dst, unicode.ToLower(r))
 		}
 		i += size
 	}

@@ -15,6 +15,7 @@ import (
 
 	"carom.dev/carom/pipeline/address"
 	"carom.dev/carom/pipeline/broker"
+	"carom.dev/carom/pipeline/envelope"
 	"carom.dev/carom/pipeline/fold"
 	"carom.dev/carom/pipeline/mtalog"
 	"carom.dev/carom/pipeline/state"
@@ -48,6 +49,9 @@ type machine struct {
 	location  *time.Location
 	count     *counters
 
+	envelope envelope.Reader
+	carried  func(envelope.Line) // line, as a value made once
+
 	lines  *mtalog.Correlator
 	hosts  map[string]hostState
 	recent recentLines
@@ -73,10 +77,12 @@ func newMachine(cfg Config, g *schema.Genesis, keyer address.Keyer, topic string
 	if no < 0 {
 		return nil, fmt.Errorf("topic %s is none of the epoch's raw topics %v", topic, g.RawTopics)
 	}
-	return &machine{
+	m := &machine{
 		genesis: g, topic: topic, topicNo: no, partition: partition, keyer: keyer, location: cfg.location, count: count,
 		lines: mtalog.NewCorrelator(cfg.Correlator), hosts: map[string]hostState{}, recent: newRecentLines(maxRecents),
-	}, nil
+	}
+	m.carried = m.line
+	return m, nil
 }
 
 // Step implements fold.Machine.
@@ -87,28 +93,39 @@ func (m *machine) Step(r *broker.Record, out *fold.Outbox) error {
 	if ms, err := strconv.ParseInt(string(r.Header(HeaderReference)), 10, 64); err == nil {
 		m.ref = time.UnixMilli(ms)
 	}
-	for rest := r.Value; len(rest) > 0; {
-		line := rest
-		if i := bytes.IndexByte(rest, '\n'); i >= 0 {
-			line, rest = rest[:i], rest[i+1:]
-		} else {
-			rest = nil
-		}
-		line = bytes.TrimSuffix(line, []byte{'\r'})
-		if len(line) > 0 {
-			m.line(line)
-		}
+	if err := m.envelope.Lines(r.Value, m.carried); err != nil {
+		m.unreadable(r, err)
 	}
 	return m.failed
 }
 
-func (m *machine) line(line []byte) {
+// unreadable keeps the part of a record that is in no form that a shipper writes.
+func (m *machine) unreadable(r *broker.Record, err error) {
+	reason, rest := "envelope", r.Value
+	var e *envelope.Error
+	if errors.As(err, &e) {
+		reason, rest = "envelope: "+e.Reason.String(), e.Rest
+		m.count.rejected("envelope_" + e.Reason.String())
+	}
+	m.failed = errors.Join(m.failed, fold.SendDeadLetter(m.out, &schema.DeadLetter{
+		Stage: "ingest", Reason: reason, Topic: m.topic, Partition: m.partition, Offset: r.Offset, Index: m.index, Value: rest, Host: string(r.Key),
+	}))
+}
+
+func (m *machine) line(l envelope.Line) {
+	line := l.Text
 	if m.repeated(line) {
 		m.count.repeated()
 		return
 	}
+	// The carrier's own time is a better reference than the time of writing, if it is earlier: a shipper that was away
+	// brings old lines. One that is ahead is not believed.
+	reference := m.ref
+	if !l.Time.IsZero() && l.Time.Before(reference) {
+		reference = l.Time
+	}
 	res := m.lines.Line(mtalog.Input{
-		Line: line, Host: string(m.record.Key), Reference: m.ref, Location: m.location,
+		Line: line, Host: cmp.Or(l.Host, string(m.record.Key)), Reference: reference, Location: m.location,
 	}, m.emit)
 	m.count.result(res)
 	if res.Kind == mtalog.KindUnparsed {

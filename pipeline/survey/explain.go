@@ -31,7 +31,17 @@ type Explanation struct {
 	Operator    string  `json:"list_operator,omitempty"`
 	Mitigation  string  `json:"mitigation_url,omitempty"`
 	Code        string  `json:"provider_code,omitempty"`
+	Advice      *Advice `json:"advice,omitempty"`
 	Layers      []Layer `json:"layers"` // in the order in which they are asked
+}
+
+// Advice is what to do about a verdict, or about the cause of an expiry or a postponement.
+type Advice struct {
+	Cause  string   `json:"cause"`
+	Do     []string `json:"do"` // steps, the first one first
+	Owner  string   `json:"owner"`
+	Retry  string   `json:"retry"`
+	Source string   `json:"source,omitempty"`
 }
 
 // Layer is what one layer says.
@@ -60,6 +70,9 @@ func Explain(set *rules.Set, in *rules.Input) Explanation {
 		Retry: v.Retry.Name(), RetryWhy: x.Retry, Suppress: v.Suppress.Name(), SuppressWhy: x.Suppress,
 		Operator: v.ListOperator, Mitigation: v.MitigationUrl, Code: v.ProviderCode,
 		Layers: []Layer{},
+	}
+	if a := x.Advice; a.Cause != "" {
+		e.Advice = &Advice{Cause: a.Cause, Do: a.Do, Owner: a.Owner, Retry: a.Retry, Source: a.Source}
 	}
 	decided := false
 	for _, o := range x.Layers {
@@ -144,6 +157,13 @@ func (e Explanation) WriteText(w io.Writer, st Style) error {
 		}
 	}
 	line("seen as", "%s", report.Clean(e.Subject, maxCell))
+	if a := e.Advice; a != nil {
+		line("cause", "%s", a.Cause)
+		for i, step := range a.Do {
+			line([]string{"do", ""}[min(i, 1)], "%d %s", i+1, step)
+		}
+		line("whose", "%s", a.Owner)
+	}
 	fmt.Fprintf(&b, "\n%s\n", st.paint(bold, "Layers, in the order in which they are asked"))
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return err

@@ -29,6 +29,7 @@ func verbs() []verb {
 		{"try", "read a log and show what it says: seconds, no servers", runTry},
 		{"parse", "log lines -> delivery events as JSON lines", runParse},
 		{"classify", "responses -> verdicts, JSON lines", runClassify},
+		{"dsn", "bounce mails -> reported recipients as JSON lines", runDSN},
 		{"explain", "why a response gets its verdict", runExplain},
 		{"rules", "check and study classification rules", runRules},
 		{"dev", "the whole system on this machine", runDev},

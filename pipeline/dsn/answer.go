@@ -1,0 +1,324 @@
+package dsn
+
+import (
+	"strings"
+
+	"carom.dev/carom/pipeline/smtpreply"
+	"carom.dev/carom/schema"
+)
+
+// answer is what the words about a recipient say.
+type answer struct {
+	wrapper  string // what stands in front of the reply, without blanks at its end
+	text     string // the remote's reply without the reporting server's wrapper, or all the words
+	code     int
+	enhanced string
+	remote   string // host that answered or could not be reached
+	phase    schema.Phase
+	origin   schema.Origin
+	local    bool // the words are the reporting server's own
+}
+
+// maxWords is how much of the words about one recipient is searched. Replies are shorter: RFC 5321, section 4.5.3.1.5 allows 512 bytes
+// a line.
+const maxWords = 32 << 10
+
+// readAnswer finds a reply within the words of a report, the wrapper that the reporting server put around it, and what the
+// wrapper tells: host and phase. Lines of s may still be apart.
+func readAnswer(s string) answer {
+	s = strings.TrimSpace(s[:min(len(s), maxWords)])
+	var a answer
+	if s == "" {
+		return a
+	}
+	at := findReply(s)
+	wrapper, reply := s, ""
+	if at >= 0 {
+		wrapper, reply = s[:at], s[at:]
+		a.wrapper = strings.TrimRight(wrapper, " \t\r\n")
+		reply, wrapper = unwrap(reply, wrapper)
+	}
+	if wrapper = joinFields(wrapper); wrapper != "" {
+		low := strings.ToLower(wrapper)
+		a.remote = hostIn(wrapper, low)
+		a.phase = phaseIn(low)
+	}
+	if at < 0 {
+		a.text = joinFields(s)
+		for _, label := range [...]string{"delay reason:", "failure reason:", "reason:", "grund:", "raison :", "raison:", "motif :", "motif:"} {
+			if rest, ok := after(a.text, label); ok {
+				a.text = rest
+			}
+		}
+		a.enhanced = enhancedIn(s)
+		a.local = true
+		a.origin = schema.Origin_ASYNC_DSN
+		if a.phase != 0 || a.remote != "" {
+			a.origin = schema.Origin_LOCAL_MTA
+		}
+		return a
+	}
+	reply = joinFields(reply)
+	a.code, a.enhanced = smtpreply.Codes(reply)
+	// QUIRK: Gmail and others repeat the code: "554 554 5.7.0 Header error".
+	if len(reply) > 8 && a.enhanced == "" && reply[:4] == reply[4:8] && reply[3] == ' ' {
+		reply = reply[4:]
+		a.code, a.enhanced = smtpreply.Codes(reply)
+	}
+	if a.enhanced == "" {
+		if len(reply) > 4 && strings.IndexByte(":-", reply[3]) >= 0 { // QUIRK: "550: 5.2.2 mailbox full"
+			_, a.enhanced = smtpreply.Codes(strings.TrimLeft(reply[4:], " '"))
+		}
+		if a.enhanced == "" {
+			a.enhanced = enhancedIn(reply)
+		}
+		if a.enhanced == "" { // Amazon SES: 5.3.0 - Other mail system problem 550-'unknown'
+			_, a.enhanced = smtpreply.Codes(a.wrapper)
+		}
+	}
+	a.text = reply
+	a.origin = schema.Origin_REMOTE_REPLY
+	return a
+}
+
+// findReply returns where an SMTP reply of class 4 or 5 begins in s, or -1. A number is a code where nothing but a mark stands in
+// front of it (": 550", "'550", at the front of a line), or where an enhanced code follows it.
+func findReply(s string) int {
+	bare := -1
+	for i := 0; i+3 <= len(s); i++ {
+		if c := s[i]; c != '4' && c != '5' {
+			continue
+		}
+		if i > 0 && !replyMayFollow(s[i-1]) {
+			continue
+		}
+		if s[i+1] == '.' { // an enhanced code alone at the front of a line: "5.2.2 mailbox full"
+			if _, enhanced := smtpreply.Codes(s[i:]); enhanced != "" && bare < 0 && (i == 0 || s[i-1] == '\n') && strings.IndexByte(s[i:], ' ') == len(enhanced) {
+				bare = i
+			}
+			continue
+		}
+		if s[i+1] < '0' || s[i+1] > '9' || s[i+2] < '0' || s[i+2] > '9' {
+			continue
+		}
+		if i+3 < len(s) && strings.IndexByte(" -:,\t\r\n#", s[i+3]) < 0 {
+			continue
+		}
+		code, enhanced := smtpreply.Codes(s[i:])
+		if code == 0 {
+			continue
+		}
+		// QUIRK: a reply in quotes behind its code: 550-'5.2.2 mailbox full'.
+		if enhanced != "" || marked(s[:i]) || strings.HasPrefix(s[i+3:], "-'") {
+			return i
+		}
+	}
+	return bare
+}
+
+func replyMayFollow(c byte) bool { return strings.IndexByte(" \t\n\r'\"(:;#=<>]", c) >= 0 }
+
+// marked reports whether what stands in front of a number lets it be a reply code.
+func marked(s string) bool {
+	for s != "" && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	if s == "" {
+		return true
+	}
+	switch s[len(s)-1] {
+	case '\n', '\r', '\'', '"', '(', ';', '#', '=':
+		return true
+	case ':':
+		// "12: 450 seconds" and a time of day are no reply.
+		return len(s) < 2 || s[len(s)-2] < '0' || s[len(s)-2] > '9'
+	case '>':
+		return strings.HasSuffix(s, ">>>")
+	case '<':
+		return strings.HasSuffix(s, "<<<")
+	}
+	return false
+}
+
+// unwrap cuts what the reporting server put behind the reply, and adds it to the wrapper.
+func unwrap(reply, wrapper string) (string, string) {
+	low := strings.ToLower(reply)
+	if i := strings.LastIndex(low, "(in reply to"); i > 0 && len(low) == len(reply) { // Postfix
+		return reply[:i], wrapper + reply[i:]
+	}
+	if trimmed := strings.TrimRight(reply, " \r\n\t"); strings.HasSuffix(trimmed, "]") { // Yahoo: [RCPT_TO]
+		if i := strings.LastIndexByte(trimmed, '['); i > 0 && yahooStep(trimmed[i+1:len(trimmed)-1]) {
+			return trimmed[:i], wrapper + " " + strings.ReplaceAll(trimmed[i:], "_", " ")
+		}
+	}
+	// qmail: the reply ends where qmail goes on.
+	for _, own := range [...]string{"\nGiving up on ", "\nI'm not going to try again"} {
+		if i := strings.Index(reply, own); i > 0 {
+			wrapper += "\n" + reply[i+1:]
+			reply = reply[:i]
+		}
+	}
+	if n := len(wrapper); n > 0 && wrapper[n-1] == '\'' { // Exchange: Remote Server returned '550 ...'
+		reply = strings.TrimSuffix(strings.TrimRight(reply, " \r\n\t"), "'")
+	}
+	return reply, wrapper
+}
+
+func yahooStep(s string) bool {
+	switch s {
+	case "RCPT_TO", "MAIL_FROM", "DATA", "EOD", "CONNECT", "HELO", "EHLO", "BODY":
+		return true
+	}
+	return false
+}
+
+// steps name a phase of the SMTP dialogue (RFC 5321, section 3) in the words of reporting servers. The first that occurs wins.
+var steps = [...]struct {
+	words string
+	phase schema.Phase
+}{
+	{"end of data", schema.Phase_EOM},
+	{"final data", schema.Phase_EOM},
+	{"end-of-data", schema.Phase_EOM},
+	{"sending message body", schema.Phase_EOM},
+	{"failed after i sent the message", schema.Phase_EOM},
+	{"text command", schema.Phase_EOM},
+	{"rcpt", schema.Phase_RCPT},
+	{"does not like recipient", schema.Phase_RCPT},
+	{"mail from", schema.Phase_MAIL},
+	{"does not like sender", schema.Phase_MAIL},
+	{"data command", schema.Phase_DATA},
+	{"after data", schema.Phase_DATA},
+	{"our data", schema.Phase_DATA},
+	{"sending data", schema.Phase_DATA},
+	{"smtp data", schema.Phase_DATA},
+	{"starttls", schema.Phase_TLS},
+	{"tls handshake", schema.Phase_TLS},
+	{"start tls", schema.Phase_TLS},
+	{"tls is required", schema.Phase_TLS},
+	{"certificate not", schema.Phase_TLS},
+	{"ehlo", schema.Phase_EHLO},
+	{"helo", schema.Phase_EHLO},
+	{"my name was rejected", schema.Phase_EHLO},
+	{"initial connection", schema.Phase_BANNER},
+	{"server greeting", schema.Phase_BANNER},
+	{"refused to talk to me", schema.Phase_BANNER},
+	{"did not like our connect", schema.Phase_BANNER},
+	{"host not found", schema.Phase_DNS},
+	{"name service", schema.Phase_DNS},
+	{"name server", schema.Phase_DNS},
+	{"couldn't find any host", schema.Phase_DNS},
+	{"host unknown", schema.Phase_DNS},
+	{"domain name not found", schema.Phase_DNS},
+	{"domain not found", schema.Phase_DNS},
+	{"dns error", schema.Phase_DNS},
+	{"unrouteable", schema.Phase_DNS},
+	{"connection refused", schema.Phase_CONNECT},
+	{"connection timed out", schema.Phase_CONNECT},
+	{"no route to host", schema.Phase_CONNECT},
+	{"network is unreachable", schema.Phase_CONNECT},
+	{"establish an smtp connection", schema.Phase_CONNECT},
+	{"did not accept our requests to connect", schema.Phase_CONNECT},
+	{"retry timeout", schema.Phase_QUEUE},
+	{"too long in the queue", schema.Phase_QUEUE},
+	{"in the queue too long", schema.Phase_QUEUE},
+	{"envelope expired", schema.Phase_QUEUE},
+	{"message expired", schema.Phase_QUEUE},
+}
+
+func phaseIn(low string) schema.Phase {
+	for i := range steps {
+		if strings.Contains(low, steps[i].words) {
+			return steps[i].phase
+		}
+	}
+	return schema.Phase_PHASE_UNSPECIFIED
+}
+
+// hostIn finds the remote host in a wrapper. low is the wrapper in lower case.
+func hostIn(s, low string) string {
+	if len(low) != len(s) { // a few capitals change their length
+		s = low
+	}
+	for _, mark := range [...]string{"while talking to ", "host ", "host: ", "connect to ", "connected to ", "giving up on ", "remote server (", "conversation with ", "connection with "} {
+		for at := 0; ; {
+			i := strings.Index(low[at:], mark)
+			if i < 0 {
+				break
+			}
+			at += i + len(mark)
+			if at > len(mark) && wordByte(low[at-len(mark)-1]) {
+				continue // the mark is the end of a word
+			}
+			if h := leadingHost(s[at:]); h != "" {
+				return h
+			}
+		}
+	}
+	// Gmail: by mx.example.net. [192.0.2.1]
+	for at := 0; ; {
+		i := strings.Index(low[at:], " by ")
+		if i < 0 {
+			break
+		}
+		at += i + 4
+		if h := leadingHost(s[at:]); h != "" && strings.HasPrefix(strings.TrimPrefix(s[at+len(h):], "."), " [") {
+			return h
+		}
+	}
+	for _, mark := range [...]string{" did not like our ", " does not like ", " refused to talk to me"} {
+		if i := strings.Index(low, mark); i > 0 {
+			words := strings.Fields(s[:i])
+			if n := len(words); n > 1 && words[n-1][0] == '[' {
+				words = words[:n-1]
+			}
+			if len(words) > 0 {
+				if h := leadingHost(words[len(words)-1]); h != "" {
+					return h
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// leadingHost returns the host name or address that s begins with: it holds a dot or a colon.
+func leadingHost(s string) string {
+	s = strings.TrimLeft(s, "<[ ")
+	end := 0
+	for end < len(s) && (wordByte(s[end]) || strings.IndexByte(".-_:", s[end]) >= 0) {
+		end++
+	}
+	h := strings.TrimRight(s[:end], ".:-")
+	if strings.IndexByte(h, '.') <= 0 && strings.Count(h, ":") < 2 {
+		return ""
+	}
+	return h
+}
+
+func wordByte(c byte) bool {
+	c |= 0x20
+	return 'a' <= c && c <= 'z' || '0' <= c && c <= '9'
+}
+
+// enhancedIn finds an enhanced code in brackets, behind a hash or a colon: (#5.1.1), [5.7.1], #5.4.4, CODE:5.2.1. A bare number with dots in running
+// text may be anything.
+func enhancedIn(s string) string {
+	for i := 0; i+5 < len(s); i++ {
+		if c := s[i]; c != '#' && c != '(' && c != '[' && c != ':' {
+			continue
+		}
+		rest := s[i+1:]
+		for len(rest) > 0 && len(s)-len(rest) < i+4 && (rest[0] == '#' || rest[0] == ' ') {
+			rest = rest[1:]
+		}
+		end := 0
+		for end < len(rest) && end < 10 && (rest[end] == '.' || '0' <= rest[end] && rest[end] <= '9') {
+			end++
+		}
+		if smtpreply.ValidEnhanced(strings.TrimRight(rest[:end], ".")) {
+			return strings.TrimRight(rest[:end], ".")
+		}
+	}
+	return ""
+}

@@ -1,0 +1,111 @@
+package dsn
+
+import "strings"
+
+// readFeedback reads the body of a message/feedback-report part. RFC 5965, section 3.
+func (p *parser) readFeedback(b []byte) {
+	for len(b) > 0 && (b[0] == '\r' || b[0] == '\n') {
+		_, b = cutLine(b)
+	}
+	h, _, err := parseHeader(b, &p.lim)
+	if err != nil {
+		p.note(err.What, err.Limit)
+	}
+	if !h.has("Feedback-Type") && p.report.Feedback != nil {
+		return
+	}
+	f := &Feedback{
+		Type:           p.clip(strings.ToLower(h.get("Feedback-Type"))),
+		UserAgent:      p.clip(h.get("User-Agent")),
+		SourceIP:       p.clip(strings.Trim(h.get("Source-IP"), "[]")),
+		ReportedDomain: p.clip(h.get("Reported-Domain")),
+	}
+	r := &p.report
+	r.Feedback, r.Format = f, "arf"
+	if r.ReportingMTA == "" {
+		_, host := typed(h.get("Reporting-MTA"))
+		r.ReportingMTA = p.clip(host)
+	}
+	if r.OriginalEnvelopeID == "" {
+		r.OriginalEnvelopeID = p.clip(h.get("Original-Envelope-Id"))
+	}
+	if from, _ := firstAddress(h.get("Original-Mail-From")); from != "" && r.OriginalSender == "" {
+		r.OriginalSender = p.clip(from)
+	}
+	r.ArrivalDate = parseDate(h.get("Arrival-Date"))
+	if r.ArrivalDate.IsZero() {
+		r.ArrivalDate = parseDate(h.get("Received-Date"))
+	}
+	for i := range h.fields {
+		switch name := h.fields[i].name; {
+		case equalFold(name, "Original-Rcpt-To"), equalFold(name, "Removal-Recipient"):
+			p.addComplainant(fieldAddress(unfold(h.fields[i].value)))
+		}
+	}
+	switch f.Type {
+	case "auth-failure":
+		r.Kind = AuthFailure
+	case "not-spam":
+		r.Kind = NotSpam
+	case "opt-out", "opt-out-list":
+		r.Kind = Unsubscribe
+	default:
+		r.Kind = Complaint
+	}
+}
+
+// addComplainant adds the recipient who complained, unless the reporter hid it (RFC 6590).
+func (p *parser) addComplainant(addr string) {
+	if !plausible(addr) || redacted(addr) {
+		p.report.Feedback.Redacted = true
+		return
+	}
+	for i := range p.report.Recipients {
+		if same(p.report.Recipients[i].Recipient, addr) {
+			return
+		}
+	}
+	p.add(Recipient{Recipient: p.clip(addr)})
+}
+
+func redacted(addr string) bool {
+	local, _, _ := strings.Cut(strings.ToLower(addr), "@")
+	local = strings.Trim(local, "<>[]()*x-_ ")
+	return local == "" || local == "redacted" || local == "removed" || local == "hidden" || local == "nobody"
+}
+
+// recipientFields are header fields in which senders note the recipient for the day it is hidden.
+var recipientFields = [...]string{
+	"X-Original-To", "Delivered-To", "X-Rcpt-To", "X-Recipient", "X-Envelope-To", "Envelope-To", "X-Receiver", "X-HmXmrOriginalRecipient",
+}
+
+// finishFeedback looks for the recipient of a feedback report in the returned message.
+func (p *parser) finishFeedback() {
+	r, f := &p.report, p.report.Feedback
+	f.FeedbackID = p.clip(p.original.get("Feedback-ID"))
+	f.ListID = p.clip(p.original.get("List-Id"))
+	if f.SourceIP == "" {
+		f.SourceIP = p.clip(strings.Trim(p.original.get("X-Originating-IP"), "[]"))
+	}
+	if len(r.Recipients) > 0 {
+		return
+	}
+	candidates := make([]string, 0, 4)
+	for i := range p.original.fields {
+		for _, name := range recipientFields {
+			if equalFold(p.original.fields[i].name, name) {
+				if addr, _ := firstAddress(unfold(p.original.fields[i].value)); addr != "" && !redacted(addr) {
+					candidates = append(candidates, addr)
+				}
+			}
+		}
+	}
+	switch verp := fromVERP(r.OriginalSender, nil); {
+	case verp != "":
+		p.addComplainant(verp)
+	case len(candidates) > 0:
+		p.addComplainant(candidates[0])
+	case p.originalTo != "" && !redacted(p.originalTo):
+		p.addComplainant(p.originalTo)
+	}
+}

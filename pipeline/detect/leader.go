@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"carom.dev/carom/pipeline/broker"
@@ -213,13 +214,16 @@ func (l *leader) look(ctx context.Context, from int64) (int64, error) {
 
 // report completes a finding with its evidence and publishes it.
 func (l *leader) report(ctx context.Context, i *schema.Incident) error {
+	if i.State == schema.IncidentState_RESOLVED && l.repeatEvidence(i) {
+		return l.publish(ctx, i)
+	}
 	from, to := time.UnixMicro(i.OnsetUs), time.UnixMicro(i.UpdatedUs).Add(time.Minute)
 	evidence, err := l.db.Evidence(ctx, i.Provider, i.Class, from, to, 5)
 	if err != nil {
 		return err
 	}
 	i.Evidence = evidence
-	for _, dimension := range []string{"domain", "remote_host", "tenant"} {
+	for _, dimension := range drillDown {
 		b, err := l.db.Breakdown(ctx, i.Provider, i.Class, from, to, dimension)
 		if err != nil {
 			return err
@@ -230,6 +234,31 @@ func (l *leader) report(ctx context.Context, i *schema.Incident) error {
 			}
 		}
 	}
+	return l.publish(ctx, i)
+}
+
+// repeatEvidence gives the resolution the evidence of the revision before: what failed since is no part of it.
+func (l *leader) repeatEvidence(i *schema.Incident) bool {
+	_, _, _, open, _ := l.view.state()
+	for _, before := range open {
+		if before.Id != i.Id || len(before.Evidence) == 0 {
+			continue
+		}
+		i.Evidence = before.Evidence
+		for _, b := range before.Breakdown {
+			if slices.Contains(drillDown, b.Dimension) {
+				i.Breakdown = append(i.Breakdown, b)
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// drillDown are the dimensions that the raw failures are broken down by; the detector knows the others itself.
+var drillDown = []string{"domain", "remote_host", "tenant"}
+
+func (l *leader) publish(ctx context.Context, i *schema.Incident) error {
 	l.log.Info("incident", "id", i.Id, "revision", i.Revision, "state", i.State.Name(), "kind", i.Kind, "provider", i.Provider,
 		"class", i.Class, "observed", i.Observed, "expected", i.Expected, "hold", i.Hold)
 	return l.append(ctx, &schema.Control{Body: &schema.Control_Incident{Incident: i}})

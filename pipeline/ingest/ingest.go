@@ -61,7 +61,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Timezone, "timezone", c.Timezone, "`zone` of time stamps that carry none, an IANA name")
 	fs.BoolVar(&c.AcceptIncomplete, "accept-incomplete", c.AcceptIncomplete, "begin although the start of the raw log is gone and there is no snapshot")
 	fs.IntVar(&c.Correlator.MaxEntries, "max-queue-entries", c.Correlator.MaxEntries, "queue entries remembered per raw partition")
-	fs.DurationVar(&c.Correlator.TTL, "queue-entry-ttl", c.Correlator.TTL, "an entry without a line for so `long` is forgotten; keep above the MTA's queue lifetime")
+	fs.DurationVar(&c.Correlator.TTL, "queue-entry-ttl", c.Correlator.TTL, "a queue entry without a line for this `duration` is forgotten; keep it above the MTA's queue lifetime")
 }
 
 // Validate names the field that cannot work.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"carom.dev/carom/pipeline/local"
+	"carom.dev/carom/pipeline/mtalog"
 	"carom.dev/carom/pipeline/report"
 	"carom.dev/carom/pipeline/service"
 )
@@ -24,7 +25,7 @@ func runDev(ctx context.Context, args []string, std stdio) error {
 		inputs = append(inputs, s)
 		return nil
 	})
-	format := fs.String("format", "auto", "`format` of the inputs: auto or postfix")
+	format := fs.String("format", "auto", "`format` of the inputs, checked only, each line tells: "+strings.Join(mtalog.Formats(), ", "))
 	fs.BoolVar(&stay, "stay", false, "keep running after the inputs")
 	fs.StringVar(&cfg.ClickHouseDSN, "clickhouse.dsn", "", "`DSN` of a running ClickHouse to use instead of the embedded one")
 	fs.IntVar(&cfg.KafkaPort, "kafka.port", 0, "`port` of the embedded broker; 0 takes a free one")
@@ -43,8 +44,8 @@ func runDev(ctx context.Context, args []string, std stdio) error {
 	if err := service.Parse(fs, args); err != nil {
 		return err
 	}
-	if *format != "auto" && *format != "postfix" {
-		return service.Usagef("-format %q: want auto or postfix", *format)
+	if _, err := mtalog.ParseFormat(*format); err != nil {
+		return service.Usagef("-format: %w", err)
 	}
 	if fs.NArg() > 0 {
 		return service.Usagef("unexpected argument %q; inputs are given with -input", fs.Arg(0))

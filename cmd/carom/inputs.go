@@ -1,17 +1,20 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/term"
 
 	"carom.dev/carom/pipeline/local"
+	"carom.dev/carom/pipeline/mtalog"
 	"carom.dev/carom/pipeline/service"
 	"carom.dev/carom/pipeline/survey"
 	"carom.dev/carom/schema"
@@ -24,8 +27,8 @@ type logFlags struct {
 }
 
 func (f *logFlags) register(fs *flag.FlagSet) {
-	fs.StringVar(&f.format, "format", "auto", "`format` of the log: auto, which refuses a file without any line of a known mail server, or postfix")
-	fs.StringVar(&f.host, "host", "", "`name` of the mail server, for lines that carry none")
+	fs.StringVar(&f.format, "format", "auto", "`format` of the log: "+strings.Join(mtalog.Formats(), ", ")+"; auto refuses a file without any line of a known mail server")
+	fs.StringVar(&f.host, "host", "", "`name` of the mail server, for lines that carry none (Exim's mainlog, Haraka's output); default: localhost")
 	fs.IntVar(&f.year, "year", 0, "`year` of time stamps that carry none; 0, the default, takes the latest that fits -reference")
 	fs.StringVar(&f.reference, "reference", "", "`time` (RFC 3339 or a date) when the log ended, for stamps without a year; default: the file's modification time, now for standard input")
 	fs.StringVar(&f.timezone, "timezone", "UTC", "`zone` of time stamps that carry none, such as Europe/Berlin")
@@ -33,11 +36,11 @@ func (f *logFlags) register(fs *flag.FlagSet) {
 
 // source checks the flags and returns what all files share; its Reference is zero unless a flag gives it.
 func (f *logFlags) source() (survey.Source, error) {
-	src := survey.Source{Host: f.host, Any: f.format == "postfix"}
-	if f.format != "auto" && f.format != "postfix" {
-		return src, service.Usagef("-format %q: want auto or postfix", f.format)
+	format, err := mtalog.ParseFormat(f.format)
+	if err != nil {
+		return survey.Source{}, service.Usagef("-format: %w", err)
 	}
-	var err error
+	src := survey.Source{Host: cmp.Or(f.host, "localhost"), Format: format, Any: format != mtalog.FormatAuto}
 	if src.Location, err = time.LoadLocation(f.timezone); err != nil {
 		return src, service.Usagef("-timezone %q: %w", f.timezone, err)
 	}

@@ -46,7 +46,7 @@ func TestHelpIsDataAndHasExamples(t *testing.T) {
 func TestUsageErrors(t *testing.T) {
 	for _, tc := range []struct{ args, want string }{
 		{"parse -nonsense", "-nonsense"},
-		{"parse -format exim", `-format "exim"`},
+		{"parse -format nosuch", `"nosuch"`},
 		{"parse -timezone Mars/Olympus", `-timezone "Mars/Olympus"`},
 		{"parse -year 1800", "-year 1800"},
 		{"parse -reference yesterday", `-reference "yesterday"`},

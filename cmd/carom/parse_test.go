@@ -81,10 +81,10 @@ func TestParseReadsStandardInputAndSeveralFiles(t *testing.T) {
 	}
 }
 
-func TestParseRefusesWhatIsNoLogOfPostfix(t *testing.T) {
-	path := write(t, "mainlog", strings.Repeat("2026-11-21 08:43:00 1abc-def <= a@example.com\n", 3))
+func TestParseRefusesWhatIsNoMailLog(t *testing.T) {
+	path := write(t, "access.log", strings.Repeat("192.0.2.1 - - [21/Nov/2026:08:43:00 +0000] \"GET / HTTP/1.1\" 200 12\n", 3))
 	code, out, errs := carom(t, "", "parse", path)
-	if code != 1 || out != "" || !strings.Contains(errs, "no line of Postfix found in 3 lines") {
+	if code != 1 || out != "" || !strings.Contains(errs, "no line of a known mail server found in 3 lines") {
 		t.Errorf("status %d, out %q, err %q", code, out, errs)
 	}
 	if code, _, errs = carom(t, "", "parse", "-format", "postfix", path); code != 0 {

@@ -35,6 +35,9 @@ type truth struct {
 	Code         int     `json:"code"` // postfix-bulk's names of the last answer
 	Enhanced     string  `json:"enhanced"`
 	Reply        *string `json:"reply"`
+	Seen         []struct {
+		IP string `json:"ip"`
+	} `json:"seen"`
 }
 
 // sampleFolder returns a folder of samples beside the project, or skips the test.
@@ -93,12 +96,17 @@ func lines(log []byte) [][]byte {
 // correlate runs a log and returns copies of its events.
 func correlate(t testing.TB, c *Correlator, log []byte) []*schema.DeliveryEvent {
 	t.Helper()
+	return correlateAs(t, c, log, FormatAuto)
+}
+
+func correlateAs(t testing.TB, c *Correlator, log []byte, format Format) []*schema.DeliveryEvent {
+	t.Helper()
 	var events []*schema.DeliveryEvent
 	keep := func(ev *schema.DeliveryEvent) { events = append(events, proto.Clone(ev).(*schema.DeliveryEvent)) }
 	before := c.Stats()
 	n := uint64(0)
 	for _, line := range lines(log) {
-		c.Line(Input{Line: line, Host: "carrier", Reference: sampleReference}, keep)
+		c.Line(Input{Line: line, Host: "carrier", Reference: sampleReference, Format: format}, keep)
 		n++
 	}
 	s := c.Stats()

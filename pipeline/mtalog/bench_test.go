@@ -73,3 +73,29 @@ func BenchmarkPostfixLine(b *testing.B) {
 		b.Fatal("nothing was read")
 	}
 }
+
+// BenchmarkFormatLine measures the reader of each other MTA over its sample: ns and allocations are per line.
+func BenchmarkFormatLine(b *testing.B) {
+	for _, sample := range samples() {
+		b.Run(sample.format.String(), func(b *testing.B) {
+			log := lines(readGzip(b, filepath.Join("testdata", sample.format.String(), sample.files[0])))
+			c := NewCorrelator(DefaultConfig())
+			in := Input{Host: "carrier", Reference: sampleReference}
+			sum, n, k := 0, 0, 0
+			emit := func(ev *schema.DeliveryEvent) { sum += len(ev.Recipient) }
+			b.ReportAllocs()
+			for b.Loop() {
+				in.Line = log[k]
+				c.Line(in, emit)
+				n += len(in.Line)
+				if k++; k == len(log) {
+					k = 0
+				}
+			}
+			b.SetBytes(int64(n / b.N))
+			if sum == 0 && b.N > len(log) {
+				b.Fatal("nothing was read")
+			}
+		})
+	}
+}

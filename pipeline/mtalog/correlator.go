@@ -18,6 +18,7 @@ type Correlator struct {
 	frame  frame
 	msg    message
 	names  names
+	key    [3 + maxKey]byte // of the entry that a line of another MTA is about
 
 	// The event handed to emit, and its parts; reused.
 	event  schema.DeliveryEvent
@@ -66,6 +67,9 @@ func (c *Correlator) line(in *Input, emit func(*schema.DeliveryEvent)) Result {
 	}
 	f := &c.frame
 	*f = frame{}
+	if format := ownFrame(in); format != FormatAuto {
+		return c.ownLine(format, in, emit)
+	}
 	if reason := c.stamps.readFrame(in.Line, in, f); reason == ReasonRepeated {
 		return Result{Kind: KindNoise, Reason: reason, Host: in.Host}
 	} else if reason != ReasonNone {
@@ -80,8 +84,8 @@ func (c *Correlator) line(in *Input, emit func(*schema.DeliveryEvent)) Result {
 		return r
 	}
 	class := classOf(f.daemon.of(in.Line))
-	if !isPostfix(f.instance.of(in.Line), class) {
-		r.Kind, r.Reason = KindNoise, ReasonOtherProgram
+	if !isPostfix(f.instance.of(in.Line), class) || (in.Format != FormatAuto && in.Format != FormatPostfix) {
+		c.otherMTA(&r, in, emit)
 		return r
 	}
 	r.Daemon = c.names.daemon(f.daemon.of(in.Line))
@@ -144,7 +148,7 @@ func (c *Correlator) apply(host string, class daemonClass, in *Input, emit func(
 		c.describe(host, in)
 		return KindState, ReasonNone
 	case shapeRemoved, shapeRequeued:
-		e := c.lookup(host, in)
+		e := c.lookup(host, c.msg.queueID.of(in.Line))
 		if e == nil {
 			return KindState, ReasonUnknownEntry
 		}
@@ -165,20 +169,20 @@ func (c *Correlator) apply(host string, class daemonClass, in *Input, emit func(
 	return KindUnparsed, ReasonShape
 }
 
-// lookup returns the entry of the message's queue id, or nil.
-func (c *Correlator) lookup(host string, in *Input) *entry {
+// lookup returns the entry of a queue id, or nil.
+func (c *Correlator) lookup(host string, id []byte) *entry {
 	h := c.queue.hosts[host]
 	if h == nil {
 		return nil
 	}
-	return h.entries[string(c.msg.queueID.of(in.Line))]
+	return h.entries[string(id)]
 }
 
-// open returns the entry of the message's queue id, which is made if there is none, as the last in order.
-func (c *Correlator) open(host string, in *Input) *entry {
-	e := c.lookup(host, in)
+// open returns the entry of a queue id, which is made if there is none, as the last in order.
+func (c *Correlator) open(host string, id []byte, in *Input) *entry {
+	e := c.lookup(host, id)
 	if e == nil {
-		e = c.queue.add(host, c.msg.queueID.of(in.Line), c.clock(in))
+		e = c.queue.add(host, id, c.clock(in))
 	}
 	c.queue.touch(e)
 	return e
@@ -188,12 +192,12 @@ func (c *Correlator) open(host string, in *Input) *entry {
 // contradicts the entry belongs to another message, even if "removed" was never seen.
 func (c *Correlator) describe(host string, in *Input) {
 	m := &c.msg
-	e := c.lookup(host, in)
+	e := c.lookup(host, c.msg.queueID.of(in.Line))
 	if e != nil && c.contradicts(e, in.Line) {
 		c.stats.Replaced++
 		c.queue.remove(e)
 	}
-	e = c.open(host, in)
+	e = c.open(host, m.queueID.of(in.Line), in)
 	e.known = true
 	switch m.shape {
 	case shapeActive:
@@ -237,7 +241,7 @@ func (c *Correlator) bound() {
 func (c *Correlator) deliver(host string, in *Input, emit func(*schema.DeliveryEvent)) {
 	m := &c.msg
 	line := newTextLine(in.Line)
-	ev := c.newEvent(host, line)
+	ev := c.newEvent(FormatPostfix, host, line.cut(c.frame.instance))
 	ev.QueueId = line.cut(m.queueID)
 	ev.Recipient = line.cut(m.recipient)
 	ev.OriginalRecipient = line.cut(m.original)
@@ -254,7 +258,7 @@ func (c *Correlator) deliver(host string, in *Input, emit func(*schema.DeliveryE
 	if ev.Outcome != schema.Outcome_DELIVERED {
 		c.raw.Line = line.raw()
 	}
-	c.account(ev, host, in, suspended)
+	c.account(ev, host, m.queueID.of(in.Line), in, attemptMade{suspended: suspended})
 	c.emit(ev, emit)
 }
 
@@ -315,15 +319,21 @@ func (c *Correlator) answer(ev *schema.DeliveryEvent, line textLine) (suspended 
 	return suspended
 }
 
-// account joins the event with its entry.
-func (c *Correlator) account(ev *schema.DeliveryEvent, host string, in *Input, suspended bool) {
-	e := c.lookup(host, in)
+// attemptMade tells how a line counts among the attempts.
+type attemptMade struct {
+	suspended bool  // no attempt was made
+	run       int64 // lines of one attempt have the same; 0 where each line is an attempt
+}
+
+// account joins the event with the entry of its queue id.
+func (c *Correlator) account(ev *schema.DeliveryEvent, host string, queueID []byte, in *Input, made attemptMade) {
+	e := c.lookup(host, queueID)
 	if e == nil && ev.Final {
 		ev.Orphan = true
 		return
 	}
 	if e == nil {
-		e = c.open(host, in) // the log was joined midway: remember the failure, an expiry may follow
+		e = c.open(host, queueID, in) // the log was joined midway: remember the failure, an expiry may follow
 	} else {
 		c.queue.touch(e)
 	}
@@ -335,7 +345,7 @@ func (c *Correlator) account(ev *schema.DeliveryEvent, host string, in *Input, s
 	if k >= 0 {
 		attempts = e.waiting[k].attempts
 	}
-	if !suspended {
+	if again := k >= 0 && made.run != 0 && made.run == e.waiting[k].run; !made.suspended && !again {
 		attempts++
 	}
 	if e.known {
@@ -351,8 +361,8 @@ func (c *Correlator) account(ev *schema.DeliveryEvent, host string, in *Input, s
 	if k < 0 {
 		k = c.queue.wait(e, id)
 	}
-	e.waiting[k].attempts = attempts
-	if !suspended {
+	e.waiting[k].attempts, e.waiting[k].run = attempts, made.run
+	if !made.suspended {
 		c.queue.blame(e, k, cause{
 			at: ev.OccurredAtUs, code: ev.SmtpCode, enhanced: ev.EnhancedCode, source: ev.EnhancedSource,
 			text: cutText(ev.Text, maxRawBytes), phase: ev.Phase, origin: ev.Origin, host: ev.RemoteHost, ip: ev.RemoteIp,
@@ -363,7 +373,7 @@ func (c *Correlator) account(ev *schema.DeliveryEvent, host string, in *Input, s
 
 // expire emits the end of every recipient that still waits. qmgr names none of them; their last lines did.
 func (c *Correlator) expire(host string, in *Input, emit func(*schema.DeliveryEvent)) (Kind, Reason) {
-	e := c.lookup(host, in)
+	e := c.lookup(host, c.msg.queueID.of(in.Line))
 	if e == nil {
 		return KindState, ReasonUnknownEntry
 	}
@@ -376,26 +386,10 @@ func (c *Correlator) expire(host string, in *Input, emit func(*schema.DeliveryEv
 	}
 	line := newTextLine(in.Line)
 	for _, r := range e.waiting {
-		ev := c.newEvent(host, line)
+		ev := c.newEvent(FormatPostfix, host, line.cut(c.frame.instance))
 		ev.QueueId = line.cut(c.msg.queueID)
-		ev.Recipient, ev.OriginalRecipient, ev.Domain = r.address, r.original, domainOf(r.address)
-		ev.MessageId = e.messageID
 		ev.Sender, ev.HasSender = line.cut(c.msg.sender), true
-		ev.Outcome, ev.Final = schema.Outcome_EXPIRED, true
-		ev.Text = line.cut(c.msg.text)
-		ev.Phase, ev.Origin = schema.Phase_QUEUE, schema.Origin_LOCAL_MTA
-		ev.EnhancedSource = schema.EnhancedSource_ENHANCED_NONE
-		ev.Orphan = !e.known
-		if e.known {
-			ev.Attempt = r.attempts
-		}
-		if f := r.cause; f != nil {
-			c.cause.Reset()
-			c.cause.OccurredAtUs, c.cause.SmtpCode, c.cause.EnhancedCode, c.cause.EnhancedSource = f.at, f.code, f.enhanced, f.source
-			c.cause.Text, c.cause.Phase, c.cause.Origin = f.text, f.phase, f.origin
-			c.cause.RemoteHost, c.cause.RemoteIp = f.host, f.ip
-			ev.Cause = &c.cause
-		}
+		c.expired(ev, e, &r, line.cut(c.msg.text))
 		c.raw.Line = line.raw()
 		c.emit(ev, emit)
 	}
@@ -406,16 +400,37 @@ func (c *Correlator) expire(host string, in *Input, emit func(*schema.DeliveryEv
 	return KindEvent, ReasonNone
 }
 
+// expired fills in the end of a recipient of e that waited.
+func (c *Correlator) expired(ev *schema.DeliveryEvent, e *entry, r *recipient, text string) {
+	ev.Recipient, ev.OriginalRecipient, ev.Domain = r.address, r.original, domainOf(r.address)
+	ev.MessageId = e.messageID
+	ev.Outcome, ev.Final = schema.Outcome_EXPIRED, true
+	ev.Text = text
+	ev.Phase, ev.Origin = schema.Phase_QUEUE, schema.Origin_LOCAL_MTA
+	ev.EnhancedSource = schema.EnhancedSource_ENHANCED_NONE
+	ev.Orphan = !e.known
+	if e.known {
+		ev.Attempt = r.attempts
+	}
+	if f := r.cause; f != nil {
+		c.cause.Reset()
+		c.cause.OccurredAtUs, c.cause.SmtpCode, c.cause.EnhancedCode, c.cause.EnhancedSource = f.at, f.code, f.enhanced, f.source
+		c.cause.Text, c.cause.Phase, c.cause.Origin = f.text, f.phase, f.origin
+		c.cause.RemoteHost, c.cause.RemoteIp = f.host, f.ip
+		ev.Cause = &c.cause
+	}
+}
+
 // newEvent returns the reused event with what the header says.
-func (c *Correlator) newEvent(host string, line textLine) *schema.DeliveryEvent {
+func (c *Correlator) newEvent(mta Format, host, instance string) *schema.DeliveryEvent {
 	ev := &c.event
 	ev.Reset()
 	c.raw.Reset()
 	ev.Raw = &c.raw
-	ev.Mta = "postfix"
+	ev.Mta = mta.String()
 	ev.MtaHost = host
 	ev.OccurredAtUs = c.frame.at
-	ev.Instance = line.cut(c.frame.instance)
+	ev.Instance = instance
 	return ev
 }
 

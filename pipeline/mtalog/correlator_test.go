@@ -401,40 +401,41 @@ func generated(t *rapid.T) []Input {
 // was never split.
 func TestSplitAndRestoredEqualsNeverSplit(t *testing.T) {
 	cfg := Config{MaxEntries: 5, MaxBytes: 6000, TTL: 30 * time.Hour}
-	rapid.Check(t, func(t *rapid.T) {
-		inputs := generated(t)
-		whole, split := NewCorrelator(cfg), NewCorrelator(cfg)
-		for i, in := range inputs {
-			if rapid.Bool().Draw(t, "split") {
-				state := split.AppendState([]byte("prefix"))[len("prefix"):]
-				split = NewCorrelator(cfg)
-				if err := split.LoadState(state); err != nil {
-					t.Fatal(err)
-				}
-			}
-			var want, got []*schema.DeliveryEvent
-			a := whole.Line(in, func(ev *schema.DeliveryEvent) { want = append(want, proto.Clone(ev).(*schema.DeliveryEvent)) })
-			b := split.Line(in, func(ev *schema.DeliveryEvent) { got = append(got, proto.Clone(ev).(*schema.DeliveryEvent)) })
-			if a != b || len(want) != len(got) {
-				t.Fatalf("line %d %q: %v and %d events, want %v and %d", i, in.Line, b, len(got), a, len(want))
-			}
-			for k := range want {
-				if !proto.Equal(want[k], got[k]) {
-					t.Fatalf("line %d: got %v, want %v", i, got[k], want[k])
-				}
-			}
-			x, y := whole.Stats(), split.Stats()
-			if string(whole.AppendState(nil)) != string(split.AppendState(nil)) || x.Bytes != y.Bytes || x.Entries != y.Entries || x.Hosts != y.Hosts {
-				t.Fatalf("line %d %q: tables differ: %+v and %+v", i, in.Line, x, y)
-			}
-			if x.Bytes > cfg.MaxBytes || x.Entries > cfg.MaxEntries {
-				t.Fatalf("table beyond its bounds: %+v", x)
-			}
-			if x.Entries == 0 && x.Bytes != 0 {
-				t.Fatalf("%d bytes of no entries", x.Bytes)
+	rapid.Check(t, func(t *rapid.T) { splitEqualsWhole(t, cfg, generated(t)) })
+}
+
+func splitEqualsWhole(t *rapid.T, cfg Config, inputs []Input) {
+	whole, split := NewCorrelator(cfg), NewCorrelator(cfg)
+	for i, in := range inputs {
+		if rapid.Bool().Draw(t, "split") {
+			state := split.AppendState([]byte("prefix"))[len("prefix"):]
+			split = NewCorrelator(cfg)
+			if err := split.LoadState(state); err != nil {
+				t.Fatal(err)
 			}
 		}
-	})
+		var want, got []*schema.DeliveryEvent
+		a := whole.Line(in, func(ev *schema.DeliveryEvent) { want = append(want, proto.Clone(ev).(*schema.DeliveryEvent)) })
+		b := split.Line(in, func(ev *schema.DeliveryEvent) { got = append(got, proto.Clone(ev).(*schema.DeliveryEvent)) })
+		if a != b || len(want) != len(got) {
+			t.Fatalf("line %d %q: %v and %d events, want %v and %d", i, in.Line, b, len(got), a, len(want))
+		}
+		for k := range want {
+			if !proto.Equal(want[k], got[k]) {
+				t.Fatalf("line %d: got %v, want %v", i, got[k], want[k])
+			}
+		}
+		x, y := whole.Stats(), split.Stats()
+		if string(whole.AppendState(nil)) != string(split.AppendState(nil)) || x.Bytes != y.Bytes || x.Entries != y.Entries || x.Hosts != y.Hosts {
+			t.Fatalf("line %d %q: tables differ: %+v and %+v", i, in.Line, x, y)
+		}
+		if x.Bytes > cfg.MaxBytes || x.Entries > cfg.MaxEntries {
+			t.Fatalf("table beyond its bounds: %+v", x)
+		}
+		if x.Entries == 0 && x.Bytes != 0 {
+			t.Fatalf("%d bytes of no entries", x.Bytes)
+		}
+	}
 }
 
 func TestStateOfARealLogSplitsAnywhere(t *testing.T) {

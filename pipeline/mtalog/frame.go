@@ -19,6 +19,7 @@ type frame struct {
 	host     span  // empty if the line names none
 	instance span  // tag before its last slash: syslog_name
 	daemon   span  // tag behind its last slash; empty if there is no slash, as in rsyslog's RFC 5424 output
+	pid      span  // what stands in the tag's brackets, or PROCID; dma writes its queue id there
 	msg      span
 }
 
@@ -66,6 +67,7 @@ func (s *stamps) readFrame(line []byte, in *Input, f *frame) Reason {
 	if end > i && line[end-1] == ']' {
 		for k := end - 2; k > i; k-- {
 			if line[k] == '[' {
+				f.pid = spanOf(k+1, end-1)
 				end = k
 				break
 			}
@@ -110,6 +112,7 @@ func (s *stamps) readFrame5424(line []byte, i int, in *Input, f *frame) Reason {
 		f.host = h
 	}
 	f.setTag(line, int(header[1].from), int(header[1].to))
+	f.pid = header[2]
 	if i = skipStructuredData(line, i); i < 0 {
 		return ReasonFrame
 	}

@@ -1,5 +1,10 @@
 // Package mtalog reads the logs of mail transfer agents and tells, per recipient and attempt, what happened. It reads
-// Postfix (2.3 and later), through syslog in the traditional format (RFC 3164), with RFC 3339 stamps, or as RFC 5424.
+// Postfix (2.3 and later), Exim 4, Sendmail 8, OpenSMTPD (6.4 and later), Haraka and the DragonFly Mail Agent, through
+// syslog in the traditional format (RFC 3164), with RFC 3339 stamps, or as RFC 5424; Exim's own main log and Haraka's
+// standard output too. The line itself tells whose it is, unless Input.Format does.
+//
+// What an MTA does not log stays empty: OpenSMTPD and dma name no Message-ID, Sendmail, OpenSMTPD and Haraka seldom name
+// the command that a reply answers, and dma is silent on timeouts.
 //
 // Correlator is the fold of one raw partition: a delivery line names no sender and an expiry names no recipient, so it
 // keeps a table of queue entries, by host and queue id, and joins the lines. It is a pure function of its lines: no
@@ -26,6 +31,7 @@ type Input struct {
 	// year by which the stamp is not more than 25 hours later - and keeps a host's wrong clock from aging its queue.
 	Reference time.Time
 	Location  *time.Location // zone of stamps without one; nil is UTC
+	Format    Format         // FormatAuto: each line tells
 }
 
 // Kind says what became of a line.
@@ -55,9 +61,11 @@ const (
 	ReasonPostfix      // noise: a line of Postfix without information on a delivery
 	ReasonOtherProgram // noise: another program's line
 	ReasonProbe        // noise: an address verification probe, verify(8)
+	ReasonMTA          // noise: a line of another MTA without information on a delivery
 	ReasonRepeated     // noise: syslogd's "message repeated n times"
 	ReasonEmpty        // noise: an empty line
 
+	ReasonHint         // state: a failure without a recipient, or a piece of a line; a line with recipients follows
 	ReasonUnknownEntry // state: the queue entry was never seen, or has been forgotten
 	ReasonNobody       // state: an expiry of an entry none of whose waiting recipients was heard of
 
@@ -67,7 +75,7 @@ const (
 	ReasonHost        // unparsed: neither the line nor its carrier names a host
 	ReasonTooLong     // unparsed: longer than MaxLineBytes
 	ReasonDaemon      // unparsed: a daemon of Postfix that is not known
-	ReasonShape       // unparsed: a line of Postfix of a form that is not known
+	ReasonShape       // unparsed: a line of an MTA of a form that is not known
 	ReasonCut         // unparsed: a delivery line that ends before its status
 	ReasonFields      // unparsed: a delivery line with fields that are not known
 	numReasons
@@ -76,7 +84,7 @@ const (
 // String returns the reason in a few lower-case words joined by underscores, empty for ReasonNone.
 func (r Reason) String() string {
 	return [numReasons]string{
-		"", "postfix", "other_program", "probe", "repeated", "empty", "unknown_entry", "nobody",
+		"", "postfix", "other_program", "probe", "mta", "repeated", "empty", "hint", "unknown_entry", "nobody",
 		"frame", "time", "no_reference", "host", "too_long", "daemon", "shape", "cut", "fields",
 	}[r]
 }

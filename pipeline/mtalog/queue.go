@@ -42,6 +42,12 @@ type entry struct {
 	index     map[recipientID]int // into waiting, once it is long
 	bytes     int64
 
+	// What lines without a recipient said last about the message or the session; a line with recipients is joined to it.
+	phase    schema.Phase
+	note     string
+	peerHost string
+	peerIP   string
+
 	links [2]link // in queue.order, in hostQueue.order
 }
 
@@ -52,6 +58,7 @@ type recipientID struct{ address, original string }
 type recipient struct {
 	recipientID
 	attempts uint32
+	run      int64  // tells attempts apart where one attempt writes several lines; 0 where each line is one
 	cause    *cause // last real failure; nil if there were only suspensions
 }
 
@@ -221,6 +228,14 @@ func (q *queue) setString(e *entry, field *string, s string) {
 		q.grow(e, int64(len(s)-len(*field)))
 		*field = strings.Clone(s)
 	}
+}
+
+// hint replaces what is known of the message's last trouble.
+func (q *queue) hint(e *entry, phase schema.Phase, note, host, ip string) {
+	e.phase = phase
+	q.setString(e, &e.note, note)
+	q.setString(e, &e.peerHost, host)
+	q.setString(e, &e.peerIP, ip)
 }
 
 // list is a doubly linked list through an entry's links[which].

@@ -123,6 +123,22 @@ func (s *stamps) readISO(b []byte, loc *time.Location) (us int64, n int, reason 
 	return unix*1e6 + fraction, i, ReasonNone
 }
 
+// readExim reads the stamp of Exim's own log files: a date, a blank, the time, milliseconds if so configured, and the
+// zone behind another blank if log_timezone is set; else loc counts.
+func (s *stamps) readExim(line []byte, loc *time.Location) (us int64, n int, reason Reason) {
+	var b [32]byte
+	copy(b[:], line)
+	b[10] = 'T'
+	for n = 19; n < len(line) && n < len(b)-6 && (line[n] == '.' || line[n]-'0' <= 9); n++ {
+	}
+	if n+6 <= len(line) && line[n] == ' ' && (line[n+1] == '+' || line[n+1] == '-') {
+		copy(b[n:], line[n+1:n+6])
+		us, _, reason = s.readISO(b[:n+5], loc)
+		return us, n + 6, reason
+	}
+	return s.readISO(b[:n], loc)
+}
+
 // readClock reads hh:mm:ss and an optional fraction, which is cut to microseconds. n is 0 if there is none. A leap second
 // (60) is allowed and becomes the next minute's first.
 func readClock(b []byte) (hour, minute, second uint32, fraction int64, n int) {

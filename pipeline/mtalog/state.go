@@ -8,7 +8,7 @@ import (
 )
 
 // stateVersion begins every written table. A table of another version is refused, and the log is read again instead.
-const stateVersion = "carom postfix queue 1\n"
+const stateVersion = "carom queue 2\n"
 
 // AppendState appends the queue table to b. Equal tables give equal bytes. Together with the position of the next line
 // this is all that LoadState needs to go on as if nothing had happened.
@@ -44,12 +44,17 @@ func appendEntry(b []byte, e *entry) []byte {
 	b = binary.AppendVarint(b, e.size)
 	b = binary.AppendVarint(b, e.nrcpt)
 	b = binary.AppendVarint(b, e.done)
+	b = append(b, byte(e.phase))
+	b = appendString(b, e.note)
+	b = appendString(b, e.peerHost)
+	b = appendString(b, e.peerIP)
 	b = binary.AppendUvarint(b, uint64(len(e.waiting)))
 	for i := range e.waiting {
 		r := &e.waiting[i]
 		b = appendString(b, r.address)
 		b = appendString(b, r.original)
 		b = binary.AppendUvarint(b, uint64(r.attempts))
+		b = binary.AppendVarint(b, r.run)
 		f := r.cause
 		if f == nil {
 			b = append(b, 0)
@@ -84,7 +89,7 @@ func (c *Correlator) LoadState(b []byte) error {
 		}
 		q.hosts[name] = hosts[i]
 	}
-	for n := d.count(10); n > 0 && !d.bad; n-- {
+	for n := d.count(14); n > 0 && !d.bad; n-- {
 		h := d.uvarint()
 		if d.bad || h >= uint64(len(hosts)) {
 			return fmt.Errorf("load queue table: host %d of %d: %w", h, len(hosts), ErrState)
@@ -120,13 +125,15 @@ func (d *decoder) entry(h *hostQueue) *entry {
 	}
 	e.sender, e.messageID = d.string(), d.string()
 	e.size, e.nrcpt, e.done = d.varint(), d.varint(), d.varint()
-	e.bytes = entryBytes + int64(len(e.id)+len(e.sender)+len(e.messageID))
-	n := d.count(4)
+	e.phase = schema.Phase(d.byte())
+	e.note, e.peerHost, e.peerIP = d.string(), d.string(), d.string()
+	e.bytes = entryBytes + int64(len(e.id)+len(e.sender)+len(e.messageID)+len(e.note)+len(e.peerHost)+len(e.peerIP))
+	n := d.count(5)
 	if n > 0 {
 		e.waiting = make([]recipient, 0, n)
 	}
 	for ; n > 0 && !d.bad; n-- {
-		r := recipient{recipientID: recipientID{d.string(), d.string()}, attempts: uint32(d.uvarint())}
+		r := recipient{recipientID: recipientID{d.string(), d.string()}, attempts: uint32(d.uvarint()), run: d.varint()}
 		switch d.byte() {
 		case 0:
 		case 1:

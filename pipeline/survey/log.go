@@ -16,7 +16,7 @@ import (
 )
 
 // ErrUnrecognized is wrapped by the error of Log.Read for an input in which no line is Postfix's.
-var ErrUnrecognized = errors.New("no line of Postfix found")
+var ErrUnrecognized = errors.New("no line of a known mail server found")
 
 // Source is where lines come from.
 type Source struct {
@@ -24,7 +24,8 @@ type Source struct {
 	Host      string         // the host, for lines that name none
 	Reference time.Time      // when the log was current: gives stamps without a year theirs; see mtalog.Input
 	Location  *time.Location // zone of stamps without one; nil is UTC
-	Any       bool           // read the input even if no line of it is Postfix's
+	Format    mtalog.Format  // of every line; FormatAuto: each line tells
+	Any       bool           // read the input even if no line of it is a known mail server's
 }
 
 // EndOfYear returns the Reference by which stamps without a year are of that year, all of them: a log that crosses the
@@ -69,7 +70,7 @@ func NewLog() *Log {
 // the latest of its host.
 //
 // Read ends early on an error of r or emit, or when ctx ends. Unless src.Any is set, an input without any line of
-// Postfix is an error that wraps ErrUnrecognized. Lines that are not understood are counted and are no error.
+// a known mail server is an error that wraps ErrUnrecognized. Lines that are not understood are counted and are no error.
 func (l *Log) Read(ctx context.Context, r io.Reader, src Source, emit func(*schema.DeliveryEvent) error) error {
 	var (
 		failed             error
@@ -77,7 +78,7 @@ func (l *Log) Read(ctx context.Context, r io.Reader, src Source, emit func(*sche
 		index              uint32
 		recognized, headed bool
 		first              string
-		in                 = mtalog.Input{Host: src.Host, Reference: src.Reference, Location: src.Location}
+		in                 = mtalog.Input{Format: src.Format, Host: src.Host, Reference: src.Reference, Location: src.Location}
 		topic              = strings.ToValidUTF8(src.Name, "\uFFFD")
 		complete           = func(ev *schema.DeliveryEvent) {
 			if failed != nil {
@@ -112,7 +113,7 @@ func (l *Log) Read(ctx context.Context, r io.Reader, src Source, emit func(*sche
 		if recognized || src.Any {
 			continue
 		}
-		recognized = isPostfix(res)
+		recognized = isMTA(res)
 		headed = headed || !res.At.IsZero()
 		if first == "" {
 			first = report.Clean(string(line[:min(len(line), 400)]), 100)
@@ -152,8 +153,8 @@ func readLine(b *bufio.Reader) ([]byte, error) {
 	return nil, err
 }
 
-// isPostfix tells whether the line was recognised as Postfix's, understood or not.
-func isPostfix(r mtalog.Result) bool {
+// isMTA tells whether the line was recognised as a known mail server's, understood or not.
+func isMTA(r mtalog.Result) bool {
 	switch r.Reason {
 	case mtalog.ReasonOtherProgram, mtalog.ReasonRepeated, mtalog.ReasonEmpty, mtalog.ReasonFrame, mtalog.ReasonTime,
 		mtalog.ReasonNoReference, mtalog.ReasonHost, mtalog.ReasonTooLong:

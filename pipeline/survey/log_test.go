@@ -94,15 +94,15 @@ func read(t *testing.T, text string, src Source) ([]seen, *Log, error) {
 	return at, log, err
 }
 
-func TestInputsWithoutPostfixAreRefused(t *testing.T) {
+func TestInputsWithoutMailLinesAreRefused(t *testing.T) {
 	exim := "2026-11-21 08:43:00 1abc-def <= a@example.com\n"
 	cron := "Nov 21 08:28:19 mx1 cron[1]: (root) CMD (true)\n"
 	for _, tc := range []struct {
 		name, text, want string // want is empty where the input is taken
 	}{
-		{"empty", "", "x: no line of Postfix found: it is empty"},
-		{"another mail server", strings.Repeat(exim, 7), "x: no line of Postfix found in 7 lines; it begins with \"2026-11-21 08:43:00 1abc-def <= a@example.com\""},
-		{"another program", cron, "x: no line of Postfix found in 1 lines"},
+		{"empty", "", "x: no line of a known mail server found: it is empty"},
+		{"a mainlog whose host nobody names", strings.Repeat(exim, 7), "x: no line of a known mail server found in 7 lines; it begins with \"2026-11-21 08:43:00 1abc-def <= a@example.com\""},
+		{"another program", cron, "x: no line of a known mail server found in 1 lines"},
 		{"binary", "\x7fELF\x00\x1b[31m" + strings.Repeat("\n", headerlessLines+5), "in the first 10000 lines, nor any syslog header"},
 		{"one line late in a syslog", strings.Repeat(cron, 2*headerlessLines) + sentLine, ""},
 		{"no newline at the end", strings.TrimSuffix(sentLine, "\n"), ""},

@@ -73,7 +73,9 @@ func TestParseRefuses(t *testing.T) {
 		"  mx example.com\n":      "before the first provider",
 		"a\n  mail example.com\n": `unknown word "mail"`,
 		"a b\n":                   `unknown word "b"`,
+
 		"a\n  mx example.com\nb\n  mx example.com\n": "belongs to a already",
+
 		"a\na\n":           "line 2",
 		"other\n":          "line 1",
 		"a\n alias b\nb\n": "line 3",

@@ -29,28 +29,34 @@ type Outcome int32
 
 const (
 	Outcome_OUTCOME_UNSPECIFIED Outcome = 0
-	Outcome_DELIVERED           Outcome = 1 // the next hop took responsibility (250 after the final dot)
-	Outcome_DEFERRED            Outcome = 2 // this attempt failed, the MTA will try again
-	Outcome_BOUNCED             Outcome = 3 // given up because of a permanent answer
-	Outcome_EXPIRED             Outcome = 4 // given up because the queue lifetime ran out; cause holds the last real failure
-	Outcome_ASYNC_BOUNCE        Outcome = 5 // accepted first, refused later by mail
-	Outcome_DELAYED             Outcome = 6 // a delay warning by mail; nothing is final
-	Outcome_COMPLAINT           Outcome = 7 // feedback report
-	Outcome_SUSPENDED           Outcome = 8 // postponed without an attempt ("delivery temporarily suspended")
+	Outcome_DELIVERED           Outcome = 1  // the next hop took responsibility (250 after the final dot)
+	Outcome_DEFERRED            Outcome = 2  // this attempt failed, the MTA will try again
+	Outcome_BOUNCED             Outcome = 3  // given up because of a permanent answer
+	Outcome_EXPIRED             Outcome = 4  // given up because the queue lifetime ran out; cause holds the last real failure
+	Outcome_ASYNC_BOUNCE        Outcome = 5  // accepted first, refused later by mail
+	Outcome_DELAYED             Outcome = 6  // a delay warning by mail; nothing is final
+	Outcome_COMPLAINT           Outcome = 7  // feedback report
+	Outcome_SUSPENDED           Outcome = 8  // postponed without an attempt ("delivery temporarily suspended")
+	Outcome_OPENED              Outcome = 9  // the message was displayed; by a machine where machine is set
+	Outcome_CLICKED             Outcome = 10 // a link in it was followed; likewise
+	Outcome_UNSUBSCRIBED        Outcome = 11 // the recipient asked for no more of this tenant's mail
 )
 
 // Enum value maps for Outcome.
 var (
 	Outcome_name = map[int32]string{
-		0: "OUTCOME_UNSPECIFIED",
-		1: "DELIVERED",
-		2: "DEFERRED",
-		3: "BOUNCED",
-		4: "EXPIRED",
-		5: "ASYNC_BOUNCE",
-		6: "DELAYED",
-		7: "COMPLAINT",
-		8: "SUSPENDED",
+		0:  "OUTCOME_UNSPECIFIED",
+		1:  "DELIVERED",
+		2:  "DEFERRED",
+		3:  "BOUNCED",
+		4:  "EXPIRED",
+		5:  "ASYNC_BOUNCE",
+		6:  "DELAYED",
+		7:  "COMPLAINT",
+		8:  "SUSPENDED",
+		9:  "OPENED",
+		10: "CLICKED",
+		11: "UNSUBSCRIBED",
 	}
 	Outcome_value = map[string]int32{
 		"OUTCOME_UNSPECIFIED": 0,
@@ -62,6 +68,9 @@ var (
 		"DELAYED":             6,
 		"COMPLAINT":           7,
 		"SUSPENDED":           8,
+		"OPENED":              9,
+		"CLICKED":             10,
+		"UNSUBSCRIBED":        11,
 	}
 )
 
@@ -90,6 +99,59 @@ func (x Outcome) Number() protoreflect.EnumNumber {
 // Deprecated: Use Outcome.Descriptor instead.
 func (Outcome) EnumDescriptor() ([]byte, []int) {
 	return file_carom_proto_rawDescGZIP(), []int{0}
+}
+
+// How much a bounce mail is believed: anybody can write one.
+type Trust int32
+
+const (
+	Trust_TRUST_UNSPECIFIED Trust = 0 // no mail: a log or an authenticated feed
+	Trust_TRUST_NONE        Trust = 1 // nothing shows that we sent what it reports: soft evidence at most
+	Trust_TRUST_KNOWN       Trust = 2 // its return path is of a known scheme or domain, and it returns a message of ours
+	Trust_TRUST_SIGNED      Trust = 3 // its return path carries our signature (signed VERP, BATV)
+)
+
+// Enum value maps for Trust.
+var (
+	Trust_name = map[int32]string{
+		0: "TRUST_UNSPECIFIED",
+		1: "TRUST_NONE",
+		2: "TRUST_KNOWN",
+		3: "TRUST_SIGNED",
+	}
+	Trust_value = map[string]int32{
+		"TRUST_UNSPECIFIED": 0,
+		"TRUST_NONE":        1,
+		"TRUST_KNOWN":       2,
+		"TRUST_SIGNED":      3,
+	}
+)
+
+func (x Trust) Enum() *Trust {
+	p := new(Trust)
+	*p = x
+	return p
+}
+
+func (x Trust) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Trust) Descriptor() protoreflect.EnumDescriptor {
+	return file_carom_proto_enumTypes[1].Descriptor()
+}
+
+func (Trust) Type() protoreflect.EnumType {
+	return &file_carom_proto_enumTypes[1]
+}
+
+func (x Trust) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Trust.Descriptor instead.
+func (Trust) EnumDescriptor() ([]byte, []int) {
+	return file_carom_proto_rawDescGZIP(), []int{1}
 }
 
 // Where in the conversation the answer came.
@@ -159,11 +221,11 @@ func (x Phase) String() string {
 }
 
 func (Phase) Descriptor() protoreflect.EnumDescriptor {
-	return file_carom_proto_enumTypes[1].Descriptor()
+	return file_carom_proto_enumTypes[2].Descriptor()
 }
 
 func (Phase) Type() protoreflect.EnumType {
-	return &file_carom_proto_enumTypes[1]
+	return &file_carom_proto_enumTypes[2]
 }
 
 func (x Phase) Number() protoreflect.EnumNumber {
@@ -172,7 +234,7 @@ func (x Phase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Phase.Descriptor instead.
 func (Phase) EnumDescriptor() ([]byte, []int) {
-	return file_carom_proto_rawDescGZIP(), []int{1}
+	return file_carom_proto_rawDescGZIP(), []int{2}
 }
 
 // Who spoke the words in text.
@@ -215,11 +277,11 @@ func (x Origin) String() string {
 }
 
 func (Origin) Descriptor() protoreflect.EnumDescriptor {
-	return file_carom_proto_enumTypes[2].Descriptor()
+	return file_carom_proto_enumTypes[3].Descriptor()
 }
 
 func (Origin) Type() protoreflect.EnumType {
-	return &file_carom_proto_enumTypes[2]
+	return &file_carom_proto_enumTypes[3]
 }
 
 func (x Origin) Number() protoreflect.EnumNumber {
@@ -228,7 +290,7 @@ func (x Origin) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Origin.Descriptor instead.
 func (Origin) EnumDescriptor() ([]byte, []int) {
-	return file_carom_proto_rawDescGZIP(), []int{2}
+	return file_carom_proto_rawDescGZIP(), []int{3}
 }
 
 // Who made up the enhanced status code.
@@ -268,11 +330,11 @@ func (x EnhancedSource) String() string {
 }
 
 func (EnhancedSource) Descriptor() protoreflect.EnumDescriptor {
-	return file_carom_proto_enumTypes[3].Descriptor()
+	return file_carom_proto_enumTypes[4].Descriptor()
 }
 
 func (EnhancedSource) Type() protoreflect.EnumType {
-	return &file_carom_proto_enumTypes[3]
+	return &file_carom_proto_enumTypes[4]
 }
 
 func (x EnhancedSource) Number() protoreflect.EnumNumber {
@@ -281,7 +343,7 @@ func (x EnhancedSource) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use EnhancedSource.Descriptor instead.
 func (EnhancedSource) EnumDescriptor() ([]byte, []int) {
-	return file_carom_proto_rawDescGZIP(), []int{3}
+	return file_carom_proto_rawDescGZIP(), []int{4}
 }
 
 type Permanence int32
@@ -317,11 +379,11 @@ func (x Permanence) String() string {
 }
 
 func (Permanence) Descriptor() protoreflect.EnumDescriptor {
-	return file_carom_proto_enumTypes[4].Descriptor()
+	return file_carom_proto_enumTypes[5].Descriptor()
 }
 
 func (Permanence) Type() protoreflect.EnumType {
-	return &file_carom_proto_enumTypes[4]
+	return &file_carom_proto_enumTypes[5]
 }
 
 func (x Permanence) Number() protoreflect.EnumNumber {
@@ -330,7 +392,7 @@ func (x Permanence) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Permanence.Descriptor instead.
 func (Permanence) EnumDescriptor() ([]byte, []int) {
-	return file_carom_proto_rawDescGZIP(), []int{4}
+	return file_carom_proto_rawDescGZIP(), []int{5}
 }
 
 type Scope int32
@@ -384,11 +446,11 @@ func (x Scope) String() string {
 }
 
 func (Scope) Descriptor() protoreflect.EnumDescriptor {
-	return file_carom_proto_enumTypes[5].Descriptor()
+	return file_carom_proto_enumTypes[6].Descriptor()
 }
 
 func (Scope) Type() protoreflect.EnumType {
-	return &file_carom_proto_enumTypes[5]
+	return &file_carom_proto_enumTypes[6]
 }
 
 func (x Scope) Number() protoreflect.EnumNumber {
@@ -397,7 +459,7 @@ func (x Scope) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Scope.Descriptor instead.
 func (Scope) EnumDescriptor() ([]byte, []int) {
-	return file_carom_proto_rawDescGZIP(), []int{5}
+	return file_carom_proto_rawDescGZIP(), []int{6}
 }
 
 type Confidence int32
@@ -442,11 +504,11 @@ func (x Confidence) String() string {
 }
 
 func (Confidence) Descriptor() protoreflect.EnumDescriptor {
-	return file_carom_proto_enumTypes[6].Descriptor()
+	return file_carom_proto_enumTypes[7].Descriptor()
 }
 
 func (Confidence) Type() protoreflect.EnumType {
-	return &file_carom_proto_enumTypes[6]
+	return &file_carom_proto_enumTypes[7]
 }
 
 func (x Confidence) Number() protoreflect.EnumNumber {
@@ -455,7 +517,7 @@ func (x Confidence) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Confidence.Descriptor instead.
 func (Confidence) EnumDescriptor() ([]byte, []int) {
-	return file_carom_proto_rawDescGZIP(), []int{6}
+	return file_carom_proto_rawDescGZIP(), []int{7}
 }
 
 // Whether this message should be tried again.
@@ -495,11 +557,11 @@ func (x Retry) String() string {
 }
 
 func (Retry) Descriptor() protoreflect.EnumDescriptor {
-	return file_carom_proto_enumTypes[7].Descriptor()
+	return file_carom_proto_enumTypes[8].Descriptor()
 }
 
 func (Retry) Type() protoreflect.EnumType {
-	return &file_carom_proto_enumTypes[7]
+	return &file_carom_proto_enumTypes[8]
 }
 
 func (x Retry) Number() protoreflect.EnumNumber {
@@ -508,7 +570,7 @@ func (x Retry) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Retry.Descriptor instead.
 func (Retry) EnumDescriptor() ([]byte, []int) {
-	return file_carom_proto_rawDescGZIP(), []int{7}
+	return file_carom_proto_rawDescGZIP(), []int{8}
 }
 
 // Whether this answer is evidence against the recipient.
@@ -551,11 +613,11 @@ func (x Suppress) String() string {
 }
 
 func (Suppress) Descriptor() protoreflect.EnumDescriptor {
-	return file_carom_proto_enumTypes[8].Descriptor()
+	return file_carom_proto_enumTypes[9].Descriptor()
 }
 
 func (Suppress) Type() protoreflect.EnumType {
-	return &file_carom_proto_enumTypes[8]
+	return &file_carom_proto_enumTypes[9]
 }
 
 func (x Suppress) Number() protoreflect.EnumNumber {
@@ -564,7 +626,7 @@ func (x Suppress) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Suppress.Descriptor instead.
 func (Suppress) EnumDescriptor() ([]byte, []int) {
-	return file_carom_proto_rawDescGZIP(), []int{8}
+	return file_carom_proto_rawDescGZIP(), []int{9}
 }
 
 type IncidentState int32
@@ -603,11 +665,11 @@ func (x IncidentState) String() string {
 }
 
 func (IncidentState) Descriptor() protoreflect.EnumDescriptor {
-	return file_carom_proto_enumTypes[9].Descriptor()
+	return file_carom_proto_enumTypes[10].Descriptor()
 }
 
 func (IncidentState) Type() protoreflect.EnumType {
-	return &file_carom_proto_enumTypes[9]
+	return &file_carom_proto_enumTypes[10]
 }
 
 func (x IncidentState) Number() protoreflect.EnumNumber {
@@ -616,7 +678,7 @@ func (x IncidentState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use IncidentState.Descriptor instead.
 func (IncidentState) EnumDescriptor() ([]byte, []int) {
-	return file_carom_proto_rawDescGZIP(), []int{9}
+	return file_carom_proto_rawDescGZIP(), []int{10}
 }
 
 type Acceptance int32
@@ -652,11 +714,11 @@ func (x Acceptance) String() string {
 }
 
 func (Acceptance) Descriptor() protoreflect.EnumDescriptor {
-	return file_carom_proto_enumTypes[10].Descriptor()
+	return file_carom_proto_enumTypes[11].Descriptor()
 }
 
 func (Acceptance) Type() protoreflect.EnumType {
-	return &file_carom_proto_enumTypes[10]
+	return &file_carom_proto_enumTypes[11]
 }
 
 func (x Acceptance) Number() protoreflect.EnumNumber {
@@ -665,7 +727,7 @@ func (x Acceptance) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Acceptance.Descriptor instead.
 func (Acceptance) EnumDescriptor() ([]byte, []int) {
-	return file_carom_proto_rawDescGZIP(), []int{10}
+	return file_carom_proto_rawDescGZIP(), []int{11}
 }
 
 type RecipientState int32
@@ -710,11 +772,11 @@ func (x RecipientState) String() string {
 }
 
 func (RecipientState) Descriptor() protoreflect.EnumDescriptor {
-	return file_carom_proto_enumTypes[11].Descriptor()
+	return file_carom_proto_enumTypes[12].Descriptor()
 }
 
 func (RecipientState) Type() protoreflect.EnumType {
-	return &file_carom_proto_enumTypes[11]
+	return &file_carom_proto_enumTypes[12]
 }
 
 func (x RecipientState) Number() protoreflect.EnumNumber {
@@ -723,7 +785,7 @@ func (x RecipientState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RecipientState.Descriptor instead.
 func (RecipientState) EnumDescriptor() ([]byte, []int) {
-	return file_carom_proto_rawDescGZIP(), []int{11}
+	return file_carom_proto_rawDescGZIP(), []int{12}
 }
 
 // The source position: what makes an event unique and what orders the events of one raw partition.
@@ -1019,6 +1081,14 @@ type DeliveryEvent struct {
 	Instance          string                 `protobuf:"bytes,35,opt,name=instance,proto3" json:"instance,omitempty"`                             // syslog tag before the slash ("postfix-out1"), which often names the transport
 	RelayPort         int32                  `protobuf:"varint,36,opt,name=relay_port,json=relayPort,proto3" json:"relay_port,omitempty"`
 	Relay             string                 `protobuf:"bytes,37,opt,name=relay,proto3" json:"relay,omitempty"` // relay=none|local|HOST as logged, without address and port
+	Campaign          string                 `protobuf:"bytes,38,opt,name=campaign,proto3" json:"campaign,omitempty"`
+	Trust             Trust                  `protobuf:"varint,39,opt,name=trust,proto3,enum=carom.v1.Trust" json:"trust,omitempty"`              // of a bounce mail
+	Joined            bool                   `protobuf:"varint,40,opt,name=joined,proto3" json:"joined,omitempty"`                                // told by mail what the log of the same host has told already: kept as evidence, counted nowhere
+	Machine           bool                   `protobuf:"varint,41,opt,name=machine,proto3" json:"machine,omitempty"`                              // engagement by a machine: a prefetching proxy, a security scanner
+	ReportingMta      string                 `protobuf:"bytes,42,opt,name=reporting_mta,json=reportingMta,proto3" json:"reporting_mta,omitempty"` // of a bounce mail: who wrote it; who refused is remote_host
+	ForwardedTo       string                 `protobuf:"bytes,43,opt,name=forwarded_to,json=forwardedTo,proto3" json:"forwarded_to,omitempty"`    // of a bounce mail: the address that failed, where it is not the one that was mailed
+	Feed              string                 `protobuf:"bytes,44,opt,name=feed,proto3" json:"feed,omitempty"`                                     // name of the feed that told it
+	FeedEventId       string                 `protobuf:"bytes,45,opt,name=feed_event_id,json=feedEventId,proto3" json:"feed_event_id,omitempty"`  // the feed's own id of what happened
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -1301,6 +1371,62 @@ func (x *DeliveryEvent) GetRelayPort() int32 {
 func (x *DeliveryEvent) GetRelay() string {
 	if x != nil {
 		return x.Relay
+	}
+	return ""
+}
+
+func (x *DeliveryEvent) GetCampaign() string {
+	if x != nil {
+		return x.Campaign
+	}
+	return ""
+}
+
+func (x *DeliveryEvent) GetTrust() Trust {
+	if x != nil {
+		return x.Trust
+	}
+	return Trust_TRUST_UNSPECIFIED
+}
+
+func (x *DeliveryEvent) GetJoined() bool {
+	if x != nil {
+		return x.Joined
+	}
+	return false
+}
+
+func (x *DeliveryEvent) GetMachine() bool {
+	if x != nil {
+		return x.Machine
+	}
+	return false
+}
+
+func (x *DeliveryEvent) GetReportingMta() string {
+	if x != nil {
+		return x.ReportingMta
+	}
+	return ""
+}
+
+func (x *DeliveryEvent) GetForwardedTo() string {
+	if x != nil {
+		return x.ForwardedTo
+	}
+	return ""
+}
+
+func (x *DeliveryEvent) GetFeed() string {
+	if x != nil {
+		return x.Feed
+	}
+	return ""
+}
+
+func (x *DeliveryEvent) GetFeedEventId() string {
+	if x != nil {
+		return x.FeedEventId
 	}
 	return ""
 }
@@ -3505,7 +3631,8 @@ const file_carom_proto_rawDesc = "" +
 	"\vremote_host\x18\a \x01(\tR\n" +
 	"remoteHost\x12\x1b\n" +
 	"\tremote_ip\x18\b \x01(\tR\bremoteIp\x12$\n" +
-	"\x0eoccurred_at_us\x18\t \x01(\x03R\foccurredAtUs\"\x81\t\n" +
+	"\x0eoccurred_at_us\x18\t \x01(\x03R\foccurredAtUs\"\xf6\n" +
+	"\n" +
 	"\rDeliveryEvent\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12$\n" +
 	"\x0eoccurred_at_us\x18\x02 \x01(\x03R\foccurredAtUs\x12\x10\n" +
@@ -3547,7 +3674,15 @@ const file_carom_proto_rawDesc = "" +
 	"\binstance\x18# \x01(\tR\binstance\x12\x1d\n" +
 	"\n" +
 	"relay_port\x18$ \x01(\x05R\trelayPort\x12\x14\n" +
-	"\x05relay\x18% \x01(\tR\x05relay\"\xfe\x04\n" +
+	"\x05relay\x18% \x01(\tR\x05relay\x12\x1a\n" +
+	"\bcampaign\x18& \x01(\tR\bcampaign\x12%\n" +
+	"\x05trust\x18' \x01(\x0e2\x0f.carom.v1.TrustR\x05trust\x12\x16\n" +
+	"\x06joined\x18( \x01(\bR\x06joined\x12\x18\n" +
+	"\amachine\x18) \x01(\bR\amachine\x12#\n" +
+	"\rreporting_mta\x18* \x01(\tR\freportingMta\x12!\n" +
+	"\fforwarded_to\x18+ \x01(\tR\vforwardedTo\x12\x12\n" +
+	"\x04feed\x18, \x01(\tR\x04feed\x12\"\n" +
+	"\rfeed_event_id\x18- \x01(\tR\vfeedEventId\"\xfe\x04\n" +
 	"\aVerdict\x12\x14\n" +
 	"\x05class\x18\x01 \x01(\tR\x05class\x124\n" +
 	"\n" +
@@ -3759,7 +3894,7 @@ const file_carom_proto_rawDesc = "" +
 	"\x04term\x18\x01 \x01(\x03R\x04term\x12\x1d\n" +
 	"\n" +
 	"through_us\x18\x02 \x01(\x03R\tthroughUs\x12&\n" +
-	"\x04open\x18\x03 \x03(\v2\x12.carom.v1.IncidentR\x04open*\x96\x01\n" +
+	"\x04open\x18\x03 \x03(\v2\x12.carom.v1.IncidentR\x04open*\xc1\x01\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tDELIVERED\x10\x01\x12\f\n" +
@@ -3769,7 +3904,18 @@ const file_carom_proto_rawDesc = "" +
 	"\fASYNC_BOUNCE\x10\x05\x12\v\n" +
 	"\aDELAYED\x10\x06\x12\r\n" +
 	"\tCOMPLAINT\x10\a\x12\r\n" +
-	"\tSUSPENDED\x10\b*\xa4\x01\n" +
+	"\tSUSPENDED\x10\b\x12\n" +
+	"\n" +
+	"\x06OPENED\x10\t\x12\v\n" +
+	"\aCLICKED\x10\n" +
+	"\x12\x10\n" +
+	"\fUNSUBSCRIBED\x10\v*Q\n" +
+	"\x05Trust\x12\x15\n" +
+	"\x11TRUST_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"TRUST_NONE\x10\x01\x12\x0f\n" +
+	"\vTRUST_KNOWN\x10\x02\x12\x10\n" +
+	"\fTRUST_SIGNED\x10\x03*\xa4\x01\n" +
 	"\x05Phase\x12\x15\n" +
 	"\x11PHASE_UNSPECIFIED\x10\x00\x12\a\n" +
 	"\x03DNS\x10\x01\x12\v\n" +
@@ -3863,98 +4009,100 @@ func file_carom_proto_rawDescGZIP() []byte {
 	return file_carom_proto_rawDescData
 }
 
-var file_carom_proto_enumTypes = make([]protoimpl.EnumInfo, 12)
+var file_carom_proto_enumTypes = make([]protoimpl.EnumInfo, 13)
 var file_carom_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_carom_proto_goTypes = []any{
 	(Outcome)(0),            // 0: carom.v1.Outcome
-	(Phase)(0),              // 1: carom.v1.Phase
-	(Origin)(0),             // 2: carom.v1.Origin
-	(EnhancedSource)(0),     // 3: carom.v1.EnhancedSource
-	(Permanence)(0),         // 4: carom.v1.Permanence
-	(Scope)(0),              // 5: carom.v1.Scope
-	(Confidence)(0),         // 6: carom.v1.Confidence
-	(Retry)(0),              // 7: carom.v1.Retry
-	(Suppress)(0),           // 8: carom.v1.Suppress
-	(IncidentState)(0),      // 9: carom.v1.IncidentState
-	(Acceptance)(0),         // 10: carom.v1.Acceptance
-	(RecipientState)(0),     // 11: carom.v1.RecipientState
-	(*RawPosition)(nil),     // 12: carom.v1.RawPosition
-	(*Delays)(nil),          // 13: carom.v1.Delays
-	(*Cause)(nil),           // 14: carom.v1.Cause
-	(*DeliveryEvent)(nil),   // 15: carom.v1.DeliveryEvent
-	(*Verdict)(nil),         // 16: carom.v1.Verdict
-	(*ClassifiedEvent)(nil), // 17: carom.v1.ClassifiedEvent
-	(*Envelope)(nil),        // 18: carom.v1.Envelope
-	(*HostClock)(nil),       // 19: carom.v1.HostClock
-	(*Control)(nil),         // 20: carom.v1.Control
-	(*Genesis)(nil),         // 21: carom.v1.Genesis
-	(*Term)(nil),            // 22: carom.v1.Term
-	(*Tick)(nil),            // 23: carom.v1.Tick
-	(*Close)(nil),           // 24: carom.v1.Close
-	(*AllClear)(nil),        // 25: carom.v1.AllClear
-	(*Policy)(nil),          // 26: carom.v1.Policy
-	(*Manual)(nil),          // 27: carom.v1.Manual
-	(*Incident)(nil),        // 28: carom.v1.Incident
-	(*Breakdown)(nil),       // 29: carom.v1.Breakdown
-	(*Evidence)(nil),        // 30: carom.v1.Evidence
-	(*Cell)(nil),            // 31: carom.v1.Cell
-	(*CellRecord)(nil),      // 32: carom.v1.CellRecord
-	(*Decision)(nil),        // 33: carom.v1.Decision
-	(*DeadLetter)(nil),      // 34: carom.v1.DeadLetter
-	(*AlertState)(nil),      // 35: carom.v1.AlertState
-	(*LeaderState)(nil),     // 36: carom.v1.LeaderState
-	(*AlertState_Owed)(nil), // 37: carom.v1.AlertState.Owed
+	(Trust)(0),              // 1: carom.v1.Trust
+	(Phase)(0),              // 2: carom.v1.Phase
+	(Origin)(0),             // 3: carom.v1.Origin
+	(EnhancedSource)(0),     // 4: carom.v1.EnhancedSource
+	(Permanence)(0),         // 5: carom.v1.Permanence
+	(Scope)(0),              // 6: carom.v1.Scope
+	(Confidence)(0),         // 7: carom.v1.Confidence
+	(Retry)(0),              // 8: carom.v1.Retry
+	(Suppress)(0),           // 9: carom.v1.Suppress
+	(IncidentState)(0),      // 10: carom.v1.IncidentState
+	(Acceptance)(0),         // 11: carom.v1.Acceptance
+	(RecipientState)(0),     // 12: carom.v1.RecipientState
+	(*RawPosition)(nil),     // 13: carom.v1.RawPosition
+	(*Delays)(nil),          // 14: carom.v1.Delays
+	(*Cause)(nil),           // 15: carom.v1.Cause
+	(*DeliveryEvent)(nil),   // 16: carom.v1.DeliveryEvent
+	(*Verdict)(nil),         // 17: carom.v1.Verdict
+	(*ClassifiedEvent)(nil), // 18: carom.v1.ClassifiedEvent
+	(*Envelope)(nil),        // 19: carom.v1.Envelope
+	(*HostClock)(nil),       // 20: carom.v1.HostClock
+	(*Control)(nil),         // 21: carom.v1.Control
+	(*Genesis)(nil),         // 22: carom.v1.Genesis
+	(*Term)(nil),            // 23: carom.v1.Term
+	(*Tick)(nil),            // 24: carom.v1.Tick
+	(*Close)(nil),           // 25: carom.v1.Close
+	(*AllClear)(nil),        // 26: carom.v1.AllClear
+	(*Policy)(nil),          // 27: carom.v1.Policy
+	(*Manual)(nil),          // 28: carom.v1.Manual
+	(*Incident)(nil),        // 29: carom.v1.Incident
+	(*Breakdown)(nil),       // 30: carom.v1.Breakdown
+	(*Evidence)(nil),        // 31: carom.v1.Evidence
+	(*Cell)(nil),            // 32: carom.v1.Cell
+	(*CellRecord)(nil),      // 33: carom.v1.CellRecord
+	(*Decision)(nil),        // 34: carom.v1.Decision
+	(*DeadLetter)(nil),      // 35: carom.v1.DeadLetter
+	(*AlertState)(nil),      // 36: carom.v1.AlertState
+	(*LeaderState)(nil),     // 37: carom.v1.LeaderState
+	(*AlertState_Owed)(nil), // 38: carom.v1.AlertState.Owed
 }
 var file_carom_proto_depIdxs = []int32{
-	1,  // 0: carom.v1.Cause.phase:type_name -> carom.v1.Phase
-	2,  // 1: carom.v1.Cause.origin:type_name -> carom.v1.Origin
-	3,  // 2: carom.v1.Cause.enhanced_source:type_name -> carom.v1.EnhancedSource
+	2,  // 0: carom.v1.Cause.phase:type_name -> carom.v1.Phase
+	3,  // 1: carom.v1.Cause.origin:type_name -> carom.v1.Origin
+	4,  // 2: carom.v1.Cause.enhanced_source:type_name -> carom.v1.EnhancedSource
 	0,  // 3: carom.v1.DeliveryEvent.outcome:type_name -> carom.v1.Outcome
-	1,  // 4: carom.v1.DeliveryEvent.phase:type_name -> carom.v1.Phase
-	2,  // 5: carom.v1.DeliveryEvent.origin:type_name -> carom.v1.Origin
-	13, // 6: carom.v1.DeliveryEvent.delays:type_name -> carom.v1.Delays
-	3,  // 7: carom.v1.DeliveryEvent.enhanced_source:type_name -> carom.v1.EnhancedSource
-	14, // 8: carom.v1.DeliveryEvent.cause:type_name -> carom.v1.Cause
-	12, // 9: carom.v1.DeliveryEvent.raw:type_name -> carom.v1.RawPosition
-	4,  // 10: carom.v1.Verdict.permanence:type_name -> carom.v1.Permanence
-	5,  // 11: carom.v1.Verdict.scope:type_name -> carom.v1.Scope
-	2,  // 12: carom.v1.Verdict.origin:type_name -> carom.v1.Origin
-	1,  // 13: carom.v1.Verdict.phase:type_name -> carom.v1.Phase
-	6,  // 14: carom.v1.Verdict.confidence:type_name -> carom.v1.Confidence
-	7,  // 15: carom.v1.Verdict.retry:type_name -> carom.v1.Retry
-	8,  // 16: carom.v1.Verdict.suppress:type_name -> carom.v1.Suppress
-	16, // 17: carom.v1.ClassifiedEvent.verdict:type_name -> carom.v1.Verdict
-	17, // 18: carom.v1.Envelope.classified:type_name -> carom.v1.ClassifiedEvent
-	19, // 19: carom.v1.Envelope.clock:type_name -> carom.v1.HostClock
-	20, // 20: carom.v1.Envelope.control:type_name -> carom.v1.Control
-	23, // 21: carom.v1.Envelope.tick:type_name -> carom.v1.Tick
-	12, // 22: carom.v1.HostClock.raw:type_name -> carom.v1.RawPosition
-	21, // 23: carom.v1.Control.genesis:type_name -> carom.v1.Genesis
-	22, // 24: carom.v1.Control.leader:type_name -> carom.v1.Term
-	23, // 25: carom.v1.Control.tick:type_name -> carom.v1.Tick
-	25, // 26: carom.v1.Control.all_clear:type_name -> carom.v1.AllClear
-	28, // 27: carom.v1.Control.incident:type_name -> carom.v1.Incident
-	26, // 28: carom.v1.Control.policy:type_name -> carom.v1.Policy
-	24, // 29: carom.v1.Control.close:type_name -> carom.v1.Close
-	27, // 30: carom.v1.Control.manual:type_name -> carom.v1.Manual
-	9,  // 31: carom.v1.Incident.state:type_name -> carom.v1.IncidentState
-	29, // 32: carom.v1.Incident.breakdown:type_name -> carom.v1.Breakdown
-	30, // 33: carom.v1.Incident.evidence:type_name -> carom.v1.Evidence
-	0,  // 34: carom.v1.Cell.outcome:type_name -> carom.v1.Outcome
-	10, // 35: carom.v1.Cell.acceptance:type_name -> carom.v1.Acceptance
-	31, // 36: carom.v1.CellRecord.cell:type_name -> carom.v1.Cell
-	11, // 37: carom.v1.Decision.state:type_name -> carom.v1.RecipientState
-	11, // 38: carom.v1.Decision.previous:type_name -> carom.v1.RecipientState
-	10, // 39: carom.v1.Decision.acceptance:type_name -> carom.v1.Acceptance
-	37, // 40: carom.v1.AlertState.owed:type_name -> carom.v1.AlertState.Owed
-	28, // 41: carom.v1.AlertState.known:type_name -> carom.v1.Incident
-	28, // 42: carom.v1.LeaderState.open:type_name -> carom.v1.Incident
-	28, // 43: carom.v1.AlertState.Owed.incident:type_name -> carom.v1.Incident
-	44, // [44:44] is the sub-list for method output_type
-	44, // [44:44] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	2,  // 4: carom.v1.DeliveryEvent.phase:type_name -> carom.v1.Phase
+	3,  // 5: carom.v1.DeliveryEvent.origin:type_name -> carom.v1.Origin
+	14, // 6: carom.v1.DeliveryEvent.delays:type_name -> carom.v1.Delays
+	4,  // 7: carom.v1.DeliveryEvent.enhanced_source:type_name -> carom.v1.EnhancedSource
+	15, // 8: carom.v1.DeliveryEvent.cause:type_name -> carom.v1.Cause
+	13, // 9: carom.v1.DeliveryEvent.raw:type_name -> carom.v1.RawPosition
+	1,  // 10: carom.v1.DeliveryEvent.trust:type_name -> carom.v1.Trust
+	5,  // 11: carom.v1.Verdict.permanence:type_name -> carom.v1.Permanence
+	6,  // 12: carom.v1.Verdict.scope:type_name -> carom.v1.Scope
+	3,  // 13: carom.v1.Verdict.origin:type_name -> carom.v1.Origin
+	2,  // 14: carom.v1.Verdict.phase:type_name -> carom.v1.Phase
+	7,  // 15: carom.v1.Verdict.confidence:type_name -> carom.v1.Confidence
+	8,  // 16: carom.v1.Verdict.retry:type_name -> carom.v1.Retry
+	9,  // 17: carom.v1.Verdict.suppress:type_name -> carom.v1.Suppress
+	17, // 18: carom.v1.ClassifiedEvent.verdict:type_name -> carom.v1.Verdict
+	18, // 19: carom.v1.Envelope.classified:type_name -> carom.v1.ClassifiedEvent
+	20, // 20: carom.v1.Envelope.clock:type_name -> carom.v1.HostClock
+	21, // 21: carom.v1.Envelope.control:type_name -> carom.v1.Control
+	24, // 22: carom.v1.Envelope.tick:type_name -> carom.v1.Tick
+	13, // 23: carom.v1.HostClock.raw:type_name -> carom.v1.RawPosition
+	22, // 24: carom.v1.Control.genesis:type_name -> carom.v1.Genesis
+	23, // 25: carom.v1.Control.leader:type_name -> carom.v1.Term
+	24, // 26: carom.v1.Control.tick:type_name -> carom.v1.Tick
+	26, // 27: carom.v1.Control.all_clear:type_name -> carom.v1.AllClear
+	29, // 28: carom.v1.Control.incident:type_name -> carom.v1.Incident
+	27, // 29: carom.v1.Control.policy:type_name -> carom.v1.Policy
+	25, // 30: carom.v1.Control.close:type_name -> carom.v1.Close
+	28, // 31: carom.v1.Control.manual:type_name -> carom.v1.Manual
+	10, // 32: carom.v1.Incident.state:type_name -> carom.v1.IncidentState
+	30, // 33: carom.v1.Incident.breakdown:type_name -> carom.v1.Breakdown
+	31, // 34: carom.v1.Incident.evidence:type_name -> carom.v1.Evidence
+	0,  // 35: carom.v1.Cell.outcome:type_name -> carom.v1.Outcome
+	11, // 36: carom.v1.Cell.acceptance:type_name -> carom.v1.Acceptance
+	32, // 37: carom.v1.CellRecord.cell:type_name -> carom.v1.Cell
+	12, // 38: carom.v1.Decision.state:type_name -> carom.v1.RecipientState
+	12, // 39: carom.v1.Decision.previous:type_name -> carom.v1.RecipientState
+	11, // 40: carom.v1.Decision.acceptance:type_name -> carom.v1.Acceptance
+	38, // 41: carom.v1.AlertState.owed:type_name -> carom.v1.AlertState.Owed
+	29, // 42: carom.v1.AlertState.known:type_name -> carom.v1.Incident
+	29, // 43: carom.v1.LeaderState.open:type_name -> carom.v1.Incident
+	29, // 44: carom.v1.AlertState.Owed.incident:type_name -> carom.v1.Incident
+	45, // [45:45] is the sub-list for method output_type
+	45, // [45:45] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_carom_proto_init() }
@@ -3984,7 +4132,7 @@ func file_carom_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_carom_proto_rawDesc), len(file_carom_proto_rawDesc)),
-			NumEnums:      12,
+			NumEnums:      13,
 			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -65,3 +65,6 @@ func PhaseByName(name string) (Phase, bool) {
 	v, ok := Phase_value[strings.ToUpper(name)]
 	return Phase(v), ok && v != 0
 }
+
+// Name returns "none", "known" or "signed"; empty for what is no bounce mail.
+func (x Trust) Name() string { return slug(x.String(), "TRUST_", int32(x)) }

@@ -31,6 +31,7 @@ func Append(b []byte, ev *schema.DeliveryEvent) []byte {
 	b = appendField(b, `,"original_recipient":`, ev.OriginalRecipient)
 	b = appendField(b, `,"tenant":`, ev.Tenant)
 	b = appendField(b, `,"stream":`, ev.Stream)
+	b = appendField(b, `,"campaign":`, ev.Campaign)
 	b = appendNumber(b, `,"attempt":`, int64(ev.Attempt))
 	b = append(b, `,"outcome":"`...)
 	b = append(b, outcomeNames[known(int(ev.Outcome), len(outcomeNames))]...)
@@ -64,6 +65,14 @@ func Append(b []byte, ev *schema.DeliveryEvent) []byte {
 		b = append(b, `,"cause":`...)
 		b = appendCause(b, ev.Cause)
 	}
+	b = appendField(b, `,"trust":`, trustNames[known(int(ev.Trust), len(trustNames))])
+	b = appendField(b, `,"reporting_mta":`, ev.ReportingMta)
+	b = appendField(b, `,"forwarded_to":`, ev.ForwardedTo)
+	b = appendTrue(b, `,"joined":true`, ev.Joined)
+	b = appendTrue(b, `,"machine":true`, ev.Machine)
+	b = appendTrue(b, `,"orphan":true`, ev.Orphan)
+	b = appendField(b, `,"feed":`, ev.Feed)
+	b = appendField(b, `,"feed_event_id":`, ev.FeedEventId)
 	b = append(b, `,"raw":`...)
 	b = appendRaw(b, ev.Raw)
 	b = append(b, `,"backfill":`...)
@@ -103,6 +112,14 @@ func appendField(b []byte, key, value string) []byte {
 	return AppendString(append(b, key...), value)
 }
 
+// appendTrue appends a key with its value where it holds.
+func appendTrue(b []byte, text string, holds bool) []byte {
+	if !holds {
+		return b
+	}
+	return append(b, text...)
+}
+
 // appendNumber appends a key and a number that is not zero.
 func appendNumber(b []byte, key string, n int64) []byte {
 	if n == 0 {
@@ -121,10 +138,11 @@ func appendTime(b []byte, us int64) []byte {
 
 // The names of the enums, since making them anew for each event would allocate. A test holds them against schema's.
 var (
-	outcomeNames = [...]string{"", "delivered", "deferred", "bounced", "expired", "async_bounce", "delayed", "complaint", "suspended"}
+	outcomeNames = [...]string{"", "delivered", "deferred", "bounced", "expired", "async_bounce", "delayed", "complaint", "suspended", "opened", "clicked", "unsubscribed"}
 	phaseNames   = [...]string{"", "dns", "connect", "banner", "ehlo", "tls", "auth", "mail", "rcpt", "data", "eom", "quit", "queue", "async"}
 	originNames  = [...]string{"", "remote_reply", "local_mta", "async_dsn", "esp"}
 	sourceNames  = [...]string{"", "remote", "mta", "none"}
+	trustNames   = [...]string{"", "none", "known", "signed"}
 )
 
 // known maps a value of a later schema to the first, which has no name.

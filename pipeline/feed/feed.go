@@ -37,9 +37,7 @@ const (
 )
 
 // Formats returns the names that Parse takes, in alphabetical order.
-func Formats() []string {
-	return []string{KumoMTA, Mailgun, Postmark, PowerMTA, SendGrid, SES, SparkPost}
-}
+func Formats() []string { return schema.FeedFormats() }
 
 // The bounds. What lies beyond is refused with a reason, or cut where that is said.
 const (

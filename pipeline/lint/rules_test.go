@@ -47,7 +47,7 @@ var arrows = map[string][]string{
 	"pipeline/fold":           {"pipeline/broker", "pipeline/service"},
 	"pipeline/report":         {"pipeline/address", "pipeline/alert", "pipeline/warehouse"},
 	"pipeline/survey":         {"pipeline/address", "pipeline/eventjson", "pipeline/mtalog", "pipeline/provider", "pipeline/report", "pipeline/rules"},
-	"pipeline/mtalog":         {"pipeline/address", "pipeline/smtpreply"},
+	"pipeline/mtalog":         {"pipeline/address", "pipeline/site", "pipeline/smtpreply"},
 	"pipeline/rules/accuracy": {"pipeline/eventjson", "pipeline/provider", "pipeline/rules"},
 	"pipeline/rules":          {"pipeline/provider", "pipeline/rules/automaton", "pipeline/smtpreply"},
 	"pipeline/dsn":            {"pipeline/address", "pipeline/smtpreply"},

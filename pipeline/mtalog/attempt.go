@@ -125,6 +125,7 @@ func (c *Correlator) give(l *mtaLine, emit emitFunc, e *entry, k int, queueID, t
 		c.queue.blame(e, k, cause{
 			at: c.frame.at, code: code, enhanced: enhanced, source: source, text: cutText(fresh.text, maxRawBytes),
 			phase: fresh.phase, origin: fresh.origin, host: fresh.host, ip: fresh.ip,
+			instance: l.instance,
 		})
 	}
 	ev := c.newEvent(l.format, l.host, l.instance)

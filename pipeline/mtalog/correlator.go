@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"carom.dev/carom/pipeline/site"
 	"carom.dev/carom/pipeline/smtpreply"
 	"carom.dev/carom/schema"
 )
@@ -14,6 +15,7 @@ type Correlator struct {
 	cfg    Config
 	queue  queue
 	stats  Stats
+	site   *site.Site
 	stamps stamps
 	frame  frame
 	msg    message
@@ -46,7 +48,8 @@ func (c *Correlator) Stats() Stats {
 
 // Line reads one line and calls emit for each event that it completes, before it returns. The event and its parts belong
 // to emit until emit returns and are then used again; the strings in it stay valid. Raw is never nil. Left empty are
-// the fields that a log does not know: event id, source position, recipient key, tenant, stream, backfill.
+// the fields that a log does not know: event id, source position, recipient key, backfill; and without SetSite tenant,
+// stream and campaign.
 func (c *Correlator) Line(in Input, emit func(*schema.DeliveryEvent)) Result {
 	r := c.line(&in, emit)
 	c.stats.Lines++
@@ -147,6 +150,12 @@ func (c *Correlator) apply(host string, class daemonClass, in *Input, emit func(
 	case shapeActive, shapeArrival, shapeMessageID:
 		c.describe(host, in)
 		return KindState, ReasonNone
+	case shapeHeader:
+		if !c.wants(site.FactHeader) && !c.wants(site.FactSubject) {
+			return KindNoise, ReasonPostfix
+		}
+		c.describe(host, in)
+		return KindState, ReasonNone
 	case shapeRemoved, shapeRequeued:
 		e := c.lookup(host, c.msg.queueID.of(in.Line))
 		if e == nil {
@@ -211,6 +220,9 @@ func (c *Correlator) describe(host string, in *Input) {
 		}
 	case shapeMessageID:
 		c.queue.setString(e, &e.messageID, clean(m.messageID.of(in.Line)))
+	}
+	if c.site.Labels() {
+		c.postfixFacts(e, in.Line)
 	}
 	c.bound()
 }
@@ -330,6 +342,7 @@ func (c *Correlator) account(ev *schema.DeliveryEvent, host string, queueID []by
 	e := c.lookup(host, queueID)
 	if e == nil && ev.Final {
 		ev.Orphan = true
+		c.complete(ev, nil, ev.Instance)
 		return
 	}
 	if e == nil {
@@ -339,6 +352,7 @@ func (c *Correlator) account(ev *schema.DeliveryEvent, host string, queueID []by
 	}
 	ev.Orphan = !e.known
 	ev.MessageId, ev.Sender, ev.HasSender = e.messageID, e.sender, e.hasSender
+	c.complete(ev, &e.labels, ev.Instance)
 	id := recipientID{ev.Recipient, ev.OriginalRecipient}
 	k := e.find(id)
 	attempts := uint32(0)
@@ -366,6 +380,7 @@ func (c *Correlator) account(ev *schema.DeliveryEvent, host string, queueID []by
 		c.queue.blame(e, k, cause{
 			at: ev.OccurredAtUs, code: ev.SmtpCode, enhanced: ev.EnhancedCode, source: ev.EnhancedSource,
 			text: cutText(ev.Text, maxRawBytes), phase: ev.Phase, origin: ev.Origin, host: ev.RemoteHost, ip: ev.RemoteIp,
+			instance: ev.Instance,
 		})
 	}
 	c.bound()
@@ -409,6 +424,11 @@ func (c *Correlator) expired(ev *schema.DeliveryEvent, e *entry, r *recipient, t
 	ev.Phase, ev.Origin = schema.Phase_QUEUE, schema.Origin_LOCAL_MTA
 	ev.EnhancedSource = schema.EnhancedSource_ENHANCED_NONE
 	ev.Orphan = !e.known
+	transport := ev.Instance
+	if r.cause != nil && r.cause.instance != "" {
+		transport = r.cause.instance
+	}
+	c.complete(ev, &e.labels, transport)
 	if e.known {
 		ev.Attempt = r.attempts
 	}

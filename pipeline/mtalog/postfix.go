@@ -20,6 +20,7 @@ const (
 	shapeRequeued        // QID: requeued; the message comes back under another queue id
 	shapeMessageID       // QID: message-id=<id>
 	shapeArrival         // QID: client=... or QID: uid=...: a new message begins
+	shapeHeader          // QID: info: header NAME: VALUE from ...: header_checks(5) was told to log it
 )
 
 // status is the word behind "status=".
@@ -57,6 +58,8 @@ type message struct {
 	size      int64
 	nrcpt     int64
 	messageID span
+
+	header, value span // of shapeHeader
 }
 
 // scanMessage reads the message that begins at i.
@@ -108,6 +111,10 @@ func scanMessage(line []byte, i int, m *message) {
 	case 'u':
 		if hasPrefix(rest, "uid=") {
 			scanPickup(line, i, m)
+			return
+		}
+	case 'i', 'w':
+		if scanHeader(line, i, m) {
 			return
 		}
 	}

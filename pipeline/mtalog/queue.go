@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"carom.dev/carom/pipeline/site"
 	"carom.dev/carom/schema"
 )
 
@@ -33,6 +34,7 @@ type entry struct {
 	sender    string
 	hasSender bool
 	messageID string
+	labels    site.Labels // whose the message is, by the facts so far
 	size      int64
 	nrcpt     int64
 	active    bool // qmgr has named sender, size and number of recipients
@@ -72,6 +74,7 @@ type cause struct {
 	phase    schema.Phase
 	origin   schema.Origin
 	host, ip string
+	instance string // what tried to deliver: the line that ends it is another daemon's
 }
 
 // Estimated sizes in memory, with map and list overheads.
@@ -201,6 +204,7 @@ func (q *queue) blame(e *entry, k int, c cause) {
 	c.text = keep(old.text, c.text)
 	c.host = keep(old.host, c.host)
 	c.ip = keep(old.ip, c.ip)
+	c.instance = keep(old.instance, c.instance)
 	*old = c
 	r.cause = old
 	q.grow(e, r.size())
@@ -217,7 +221,7 @@ func keep(old, s string) string {
 func (r *recipient) size() int64 {
 	n := recipientBytes + len(r.address) + len(r.original)
 	if c := r.cause; c != nil {
-		n += causeBytes + len(c.enhanced) + len(c.text) + len(c.host) + len(c.ip)
+		n += causeBytes + len(c.enhanced) + len(c.text) + len(c.host) + len(c.ip) + len(c.instance)
 	}
 	return int64(n)
 }

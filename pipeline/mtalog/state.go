@@ -8,7 +8,7 @@ import (
 )
 
 // stateVersion begins every written table. A table of another version is refused, and the log is read again instead.
-const stateVersion = "carom queue 2\n"
+const stateVersion = "carom queue 3\n"
 
 // AppendState appends the queue table to b. Equal tables give equal bytes. Together with the position of the next line
 // this is all that LoadState needs to go on as if nothing had happened.
@@ -41,6 +41,10 @@ func appendEntry(b []byte, e *entry) []byte {
 	b = append(b, flag(e.hasSender, 1)|flag(e.active, 2)|flag(e.known, 4))
 	b = appendString(b, e.sender)
 	b = appendString(b, e.messageID)
+	b = appendString(b, e.labels.Tenant)
+	b = appendString(b, e.labels.Stream)
+	b = appendString(b, e.labels.Campaign)
+	b = append(b, e.labels.Ranks[:]...)
 	b = binary.AppendVarint(b, e.size)
 	b = binary.AppendVarint(b, e.nrcpt)
 	b = binary.AppendVarint(b, e.done)
@@ -68,6 +72,7 @@ func appendEntry(b []byte, e *entry) []byte {
 		b = appendString(b, f.text)
 		b = appendString(b, f.host)
 		b = appendString(b, f.ip)
+		b = appendString(b, f.instance)
 	}
 	return b
 }
@@ -89,7 +94,7 @@ func (c *Correlator) LoadState(b []byte) error {
 		}
 		q.hosts[name] = hosts[i]
 	}
-	for n := d.count(14); n > 0 && !d.bad; n-- {
+	for n := d.count(20); n > 0 && !d.bad; n-- {
 		h := d.uvarint()
 		if d.bad || h >= uint64(len(hosts)) {
 			return fmt.Errorf("load queue table: host %d of %d: %w", h, len(hosts), ErrState)
@@ -124,10 +129,12 @@ func (d *decoder) entry(h *hostQueue) *entry {
 		d.bad = true
 	}
 	e.sender, e.messageID = d.string(), d.string()
+	e.labels.Tenant, e.labels.Stream, e.labels.Campaign = d.string(), d.string(), d.string()
+	e.labels.Ranks = [3]uint8{d.byte(), d.byte(), d.byte()}
 	e.size, e.nrcpt, e.done = d.varint(), d.varint(), d.varint()
 	e.phase = schema.Phase(d.byte())
 	e.note, e.peerHost, e.peerIP = d.string(), d.string(), d.string()
-	e.bytes = entryBytes + int64(len(e.id)+len(e.sender)+len(e.messageID)+len(e.note)+len(e.peerHost)+len(e.peerIP))
+	e.bytes = entryBytes + int64(len(e.id)+len(e.sender)+len(e.messageID)+len(e.labels.Tenant)+len(e.labels.Stream)+len(e.labels.Campaign)+len(e.note)+len(e.peerHost)+len(e.peerIP))
 	n := d.count(5)
 	if n > 0 {
 		e.waiting = make([]recipient, 0, n)
@@ -140,7 +147,7 @@ func (d *decoder) entry(h *hostQueue) *entry {
 			r.cause = &cause{
 				at: d.varint(), code: int32(d.varint()),
 				source: schema.EnhancedSource(d.byte()), phase: schema.Phase(d.byte()), origin: schema.Origin(d.byte()),
-				enhanced: d.string(), text: d.string(), host: d.string(), ip: d.string(),
+				enhanced: d.string(), text: d.string(), host: d.string(), ip: d.string(), instance: d.string(),
 			}
 		default:
 			d.bad = true

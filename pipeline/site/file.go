@@ -300,6 +300,9 @@ func (p *parser) rules(label int, rules []fileRule) {
 		}
 		p.site.rules[kind] = append(p.site.rules[kind], out)
 		p.site.labels = true
+		if FactKind(kind) == FactHeader && !slices.Contains(p.site.headers, r.Name) {
+			p.site.headers = append(p.site.headers, r.Name)
+		}
 	}
 }
 
@@ -423,6 +426,20 @@ func (s *Site) KeyNames() []string {
 		}
 		for _, k := range sc.batv {
 			out = append(out, k)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// AllKeyNames returns KeyNames and the keys of the feeds, in order and each once.
+func (s *Site) AllKeyNames() []string {
+	out := s.KeyNames()
+	for _, f := range s.Feeds() {
+		for _, k := range [...]string{f.Bearer, f.Password, f.Signature} {
+			if k != "" {
+				out = append(out, k)
+			}
 		}
 	}
 	slices.Sort(out)

@@ -29,7 +29,8 @@ type Site struct {
 	sources   map[sourceKey]string
 	translate map[string]string
 	rules     [numFactKinds][]rule
-	labels    bool // there is any rule
+	labels    bool     // there is any rule
+	headers   []string // that rules ask for
 	bounces   *bounces
 	feeds     []Feed
 	topics    map[string]string

@@ -86,12 +86,20 @@ func (c *Correlator) line(in *Input, emit func(*schema.DeliveryEvent)) Result {
 		r.Reason = ReasonHost
 		return r
 	}
+	if zone := c.site.Location(r.Host); zone != nil && zone != in.Location { // the host comes behind its stamp
+		in.Location = zone
+		*f = frame{}
+		if r.Reason = c.stamps.readFrame(in.Line, in, f); r.Reason != ReasonNone {
+			return r
+		}
+		r.At = time.UnixMicro(f.at).UTC()
+	}
 	class := classOf(f.daemon.of(in.Line))
 	if !isPostfix(f.instance.of(in.Line), class) || (in.Format != FormatAuto && in.Format != FormatPostfix) {
 		c.otherMTA(&r, in, emit)
 		return r
 	}
-	r.Daemon = c.names.daemon(f.daemon.of(in.Line))
+	r.Daemon, r.Format = c.names.daemon(f.daemon.of(in.Line)), FormatPostfix
 	if class == daemonUnknown {
 		r.Reason = ReasonDaemon
 		return r

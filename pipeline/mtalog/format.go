@@ -119,6 +119,7 @@ func (c *Correlator) otherMTA(r *Result, in *Input, emit func(*schema.DeliveryEv
 		format: format, host: r.Host, instance: c.names.intern(c.frame.instance.of(in.Line)), in: *in,
 		msg: in.Line[c.frame.msg.from:], id: c.key[:0],
 	}
+	r.Format = format
 	r.Kind, r.Reason = c.read(&l, emit)
 	if !usual && r.Kind == KindUnparsed {
 		r.Kind, r.Reason = KindNoise, ReasonOtherProgram // a tag that was never this MTA's, and words that are not
@@ -131,6 +132,10 @@ func (c *Correlator) ownLine(format Format, in *Input, emit func(*schema.Deliver
 	if in.Line[0]-'0' > 9 {
 		r.Kind, r.Reason = KindNoise, ReasonMTA // no stamp: printed past the logger, or a line's second line
 		return r
+	}
+	r.Format = format
+	if zone := c.site.Location(r.Host); zone != nil {
+		in.Location = zone
 	}
 	n, reason := 0, ReasonNone
 	if format == FormatExim {

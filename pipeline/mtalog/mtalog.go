@@ -93,6 +93,7 @@ func (r Reason) String() string {
 type Result struct {
 	Kind   Kind
 	Reason Reason
+	Format Format    // whose line it is; FormatAuto where that is not known
 	Host   string    // as logged, else Input.Host; empty if the header could not be read
 	At     time.Time // the line's stamp, in UTC; zero if it could not be read
 	Daemon string    // of Postfix: "smtp", "qmgr", ...; empty where the line does not say

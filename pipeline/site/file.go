@@ -85,6 +85,7 @@ type (
 	}
 	fileBounces struct {
 		Domains     []string     `yaml:"domains"`
+		Addresses   []string     `yaml:"addresses"`
 		Senders     []string     `yaml:"senders"`
 		ReturnPaths []fileScheme `yaml:"return_paths"`
 		BATV        []fileBATV   `yaml:"batv"`
@@ -307,10 +308,15 @@ func (p *parser) rules(label int, rules []fileRule) {
 }
 
 func (p *parser) bounces(b *fileBounces) {
-	out := &bounces{domains: domains(b.Domains), senders: domains(b.Senders), required: domains(b.Signed)}
+	out := &bounces{domains: domains(b.Domains), senders: domains(b.Senders), boxes: domains(b.Addresses), required: domains(b.Signed)}
 	for name := range p.site.hosts { // an MTA makes Message-IDs with its own name where a message has none
 		if strings.Contains(name, ".") && len(out.senders) > 0 {
 			out.senders[name] = true
+		}
+	}
+	for i, a := range b.Addresses {
+		if !strings.Contains(a, "@") {
+			p.failf(fmt.Sprintf("$.bounces.addresses[%d]", i), "%q is no address", a)
 		}
 	}
 	p.bound("$.bounces.return_paths", len(b.ReturnPaths), maxSchemes)

@@ -228,6 +228,10 @@ func TestTrustOfUnsignedBounces(t *testing.T) {
 		{"domain alone", Bounce{ReturnPath: "x@plain.example.com"}, schema.Trust_TRUST_NONE, WhyNoOriginal, false},
 		{"domain, header without names", Bounce{ReturnPath: "x@plain.example.com", HasOriginal: true}, schema.Trust_TRUST_NONE, WhyNoOriginal, false},
 		{"domain, foreign", Bounce{ReturnPath: "x@plain.example.com", HasOriginal: true, From: "x@notexample.com"}, schema.Trust_TRUST_NONE, WhyForeign, true},
+		{"address and message", Bounce{ReturnPath: "FBL@shop.example", HasOriginal: true, From: "a@shop.example"}, schema.Trust_TRUST_KNOWN, WhyOriginal, false},
+		{"address alone", Bounce{ReturnPath: "fbl@shop.example"}, schema.Trust_TRUST_NONE, WhyElsewhere, false},
+		{"elsewhere, known sender", Bounce{ReturnPath: "info@example.com", Sender: "p-acme+jo=x.example@plain.example.com"}, schema.Trust_TRUST_KNOWN, WhyScheme, false},
+		{"unsigned, known sender", Bounce{ReturnPath: "jo@b.example.com", Sender: "p-acme+jo=x.example@plain.example.com"}, schema.Trust_TRUST_NONE, WhyForged, true},
 		{"elsewhere", Bounce{ReturnPath: "info@example.com"}, schema.Trust_TRUST_NONE, WhyElsewhere, false},
 		{"nowhere", Bounce{}, schema.Trust_TRUST_NONE, WhyElsewhere, false},
 	} {
@@ -278,6 +282,7 @@ func TestFaultsAreToldWithTheirPlace(t *testing.T) {
 		{"revision: 1\nbounces:\n  return_paths:\n    - {pattern: 'b+{mac}@b.example', key: k, mac_digits: 4}", "want 8 to 64"},
 		{"revision: 1\nbounces:\n  batv:\n    - {domain: b.example, keys: {10: k}}", "numbered 0 to 9"},
 		{"revision: 1\nbounces:\n  domains: [b.example]\n  always_signed: [b.example]", "no return path of b.example is signed"},
+		{"revision: 1\nbounces:\n  addresses: [b.example]", "is no address"},
 		{"revision: 1\nfeeds:\n  - {name: A, format: ses, bearer: k}", "want 1 to 64 of a-z"},
 		{"revision: 1\nfeeds:\n  - {name: a, format: smoke, bearer: k}", "\"smoke\" is not known"},
 		{"revision: 1\nfeeds:\n  - {name: a, format: ses}", "nothing to know it by"},

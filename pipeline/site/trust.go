@@ -10,6 +10,7 @@ import (
 // bounces is the file's section on what comes back.
 type bounces struct {
 	domains  map[string]bool // where return paths lead
+	boxes    map[string]bool // single addresses to which reports come
 	senders  map[string]bool // whose mail we send: domains in Message-ID, From and DKIM-Signature
 	schemes  []*scheme
 	required map[string]bool // bounce domains all of whose return paths are signed
@@ -37,6 +38,7 @@ func (b *bounces) label(l *Labels, addr string) {
 // Bounce is what a bounce mail shows of where it comes from.
 type Bounce struct {
 	ReturnPath  string    // the address to which it came back; empty if nobody knows
+	Sender      string    // the envelope sender that it names, which may be signed as well; empty if it names none
 	At          time.Time // when it came: signatures end
 	HasOriginal bool      // it returns the message or its header
 	// Of the returned header: Message-ID, From and the domains of its DKIM signatures (RFC 6376, tag d=).
@@ -61,7 +63,7 @@ const (
 	WhyUnknown    Why = iota // the site file says nothing of bounces: none
 	WhySigned                // the return path is signed: signed
 	WhyScheme                // the return path is made as ours are: known
-	WhyOriginal              // our bounce domain, and a message of ours returned: known
+	WhyOriginal              // our bounce domain or address, and a message of ours returned: known
 	WhyNoOriginal            // our bounce domain, and no message returned: none
 	WhyElsewhere             // another address of ours, or nobody knows which: none
 	WhyForged                // a signature that is wrong, too old or missing: backscatter
@@ -83,6 +85,13 @@ func (s *Site) Judge(b Bounce, keys Keys) Judgement {
 		return Judgement{Trust: schema.Trust_TRUST_NONE, Why: WhyUnknown}
 	}
 	j := s.bounces.judge(b, keys)
+	if b.Sender != "" && !strings.EqualFold(b.Sender, b.ReturnPath) && j.Trust != schema.Trust_TRUST_SIGNED {
+		// Complaints come to an address of their own, and bounces sometimes, too: the returned header has the return path.
+		b.ReturnPath = b.Sender
+		if k := s.bounces.judge(b, keys); k.Trust == schema.Trust_TRUST_SIGNED || !j.Backscatter && k.Trust > j.Trust {
+			j = k
+		}
+	}
 	if j.Backscatter {
 		j.Trust = schema.Trust_TRUST_NONE
 	}
@@ -119,7 +128,7 @@ func (s *bounces) judge(b Bounce, keys Keys) (j Judgement) {
 		j.Backscatter, j.Why = true, WhyForeign
 	case plain >= 0:
 		j.Trust, j.Why = schema.Trust_TRUST_KNOWN, WhyScheme
-	case s.domains[domain] && mine:
+	case (s.domains[domain] || s.boxes[strings.ToLower(b.ReturnPath)]) && mine:
 		j.Trust, j.Why = schema.Trust_TRUST_KNOWN, WhyOriginal
 	case s.domains[domain]:
 		j.Trust, j.Why = schema.Trust_TRUST_NONE, WhyNoOriginal

@@ -102,7 +102,7 @@ func TestUpgradeTakesOverRows(t *testing.T) {
 	write("older process")
 	for q, want := range map[string]string{
 		"SELECT arrayStringConcat(groupArray(concat(event_id, toString(trust), toString(joined), campaign, feed)), ' ') FROM (SELECT * FROM failures FINAL ORDER BY event_id)": "oldfalse older processfalse",
-		"SELECT concat(toString(sum(failures)), ' ', toString(sum(no_code)), ' ', toString(sum(no_phase))) FROM feed_opacity":                                                                 "2 2 0",
+		"SELECT concat(toString(sum(failures)), ' ', toString(sum(no_code)), ' ', toString(sum(no_phase))) FROM feed_opacity":                                                  "2 2 0",
 		"SELECT toString(sum(events)) FROM top_failures":                                            "2",
 		"SELECT concat(toString(sum(delivered)), ' ', toString(sum(opened))) FROM providers_hourly": "2 0",
 		"SELECT toString(count()) FROM system.mutations WHERE database = currentDatabase()":         "0",

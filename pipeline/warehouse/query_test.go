@@ -366,7 +366,9 @@ func TestViewsAnswer(t *testing.T) {
 	insertFailures(t, db, "t", append(failures(0, 5), again)...)
 	rows := []warehouse.CellRow{{Cell: delivered(minute, "apple", 0, 3)}, {Cell: &schema.Cell{Minute: minute, Provider: "apple", Outcome: schema.Outcome_DEFERRED, Class: "greylisted", Events: 1}}}
 	for i, c := range []*schema.Cell{
-		{Outcome: schema.Outcome_OPENED}, {Outcome: schema.Outcome_CLICKED}, {Outcome: schema.Outcome_OPENED, Class: "machine"},
+		{Outcome: schema.Outcome_OPENED},
+		{Outcome: schema.Outcome_CLICKED},
+		{Outcome: schema.Outcome_OPENED, Class: "machine"},
 		{Outcome: schema.Outcome_UNSUBSCRIBED, Class: "notice.unsubscribe"},
 	} {
 		c.Minute, c.Provider, c.Events = minute, "apple", int64(10<<i)

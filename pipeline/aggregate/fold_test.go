@@ -80,8 +80,15 @@ func drawLog(t *rapid.T, controls []*schema.Control) []record {
 					messages = append(messages, record{value: encodeClock(t, fmt.Sprint("mx", p), raw, at-at%minuteUs, at/1000)})
 					continue
 				}
-				outcome := rapid.SampledFrom([]schema.Outcome{schema.Outcome_DELIVERED, schema.Outcome_BOUNCED, schema.Outcome_BOUNCED}).Draw(t, "outcome")
+				outcome := rapid.SampledFrom([]schema.Outcome{
+					schema.Outcome_DELIVERED, schema.Outcome_BOUNCED, schema.Outcome_BOUNCED, schema.Outcome_BOUNCED, schema.Outcome_ASYNC_BOUNCE, schema.Outcome_OPENED,
+				}).Draw(t, "outcome")
 				ev, v := event(rapid.IntRange(0, 2).Draw(t, "recipient"), raw, at, outcome)
+				ev.Machine = outcome == schema.Outcome_OPENED && rapid.Bool().Draw(t, "machine")
+				if outcome == schema.Outcome_ASYNC_BOUNCE {
+					ev.Joined = rapid.Bool().Draw(t, "joined")
+					ev.ForwardedTo = rapid.SampledFrom([]string{"", "b@y.example"}).Draw(t, "forwarded to")
+				}
 				messages = append(messages, record{value: encodeEvent(t, ev, v), event: ev, verdict: v})
 			}
 		}
@@ -153,13 +160,26 @@ func (m *model) fold(offset int64, r record) error {
 		}
 	case r.event != nil && !m.seen[r.event.EventId]:
 		m.seen[r.event.EventId] = true
+		if r.event.Joined {
+			return nil
+		}
 		acceptance := m.store.Apply(r.event, r.verdict, at, emit)
 		k := cells.Key{
 			Minute: r.event.OccurredAtUs / minuteUs, Provider: r.verdict.Provider, Outcome: r.event.Outcome, Class: r.verdict.Class,
 			SourceIP: r.event.SourceIp, Acceptance: acceptance,
 		}
+		firsts := int64(1)
+		if r.event.Outcome == schema.Outcome_OPENED {
+			firsts = 0
+		}
+		if r.event.Machine {
+			k.Class = "machine"
+		}
+		if r.event.ForwardedTo != "" {
+			k.SourceIP = ""
+		}
 		c := m.cells[k]
-		m.cells[k] = totals{c.events + 1, c.firsts + 1, c.delayMs + r.event.DelayMs}
+		m.cells[k] = totals{c.events + 1, c.firsts + firsts, c.delayMs + r.event.DelayMs}
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"carom.dev/carom/pipeline/broker"
 	"carom.dev/carom/pipeline/fold"
+	"carom.dev/carom/pipeline/rules"
 	"carom.dev/carom/pipeline/warehouse"
 	"carom.dev/carom/schema"
 )
@@ -176,6 +177,28 @@ func TestLoaderKeepsRowsUntilTheyAreWritten(t *testing.T) {
 	}
 	if len(out.Messages) != 0 {
 		t.Errorf("sent %v", out.Messages)
+	}
+}
+
+// What is no failure never reaches the table of failures: deliveries and engagement. What mail tells a second time does.
+func TestFailuresHoldFailuresOnly(t *testing.T) {
+	set, err := rules.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for outcome := range schema.Outcome_name {
+		ev, _ := event(1, &schema.RawPosition{Topic: "mta.raw"}, startUs, schema.Outcome(outcome))
+		ev.Joined = ev.Outcome == schema.Outcome_ASYNC_BOUNCE
+		v := &schema.Verdict{}
+		set.Classify(&rules.Input{Outcome: ev.Outcome, Text: "550 5.1.1 user unknown", Domain: ev.Domain}, v)
+		row, wanted, err := decodeFailure(encodeEvent(t, ev, v))
+		if err != nil {
+			t.Fatal(err)
+		}
+		success := ev.Outcome == schema.Outcome_DELIVERED || ev.Outcome == schema.Outcome_OPENED || ev.Outcome == schema.Outcome_CLICKED
+		if wanted == success || wanted && row.Event.Joined != ev.Joined {
+			t.Errorf("%s: a row is %v, %v", ev.Outcome.Name(), wanted, row.Event)
+		}
 	}
 }
 

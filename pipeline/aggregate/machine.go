@@ -137,19 +137,31 @@ func (m *machine) event(r *broker.Record, c *schema.ClassifiedEvent, out *fold.O
 	if failed != nil {
 		return failed
 	}
+	if ev.Joined { // the log has told it, and was counted
+		m.count.joined()
+		return nil
+	}
 	key := cells.Key{
-		Minute: floorDiv(ev.OccurredAtUs, 60_000_000), Provider: c.Verdict.Provider, Outcome: ev.Outcome,
-		SourceIP: ev.SourceIp, Acceptance: acceptance, Backfill: ev.Backfill,
+		Minute: floorDiv(ev.OccurredAtUs, 60_000_000), Provider: c.Verdict.Provider, Outcome: ev.Outcome, Class: classOf(ev, c.Verdict),
+		SourceIP: ev.CountedSource(), Acceptance: acceptance, Backfill: ev.Backfill,
 	}
-	if ev.Outcome != schema.Outcome_DELIVERED {
-		key.Class = c.Verdict.Class
-	}
-	m.cells.Add(key, r.Offset, ev.Attempt == 1, ev.DelayMs)
+	m.cells.Add(key, r.Offset, ev.Attempt == 1 && !ev.Outcome.Engaged(), ev.DelayMs)
 	m.count.folded()
 	if m.sinceClose++; m.sinceClose >= closeAfter || m.cells.Full() {
 		return m.close(r.Offset, out)
 	}
 	return nil
+}
+
+// classOf is the class under which an event is counted. Successes have none, but engagement by a machine stands apart.
+func classOf(ev *schema.DeliveryEvent, v *schema.Verdict) string {
+	switch {
+	case ev.ByMachine():
+		return cells.ClassMachine
+	case ev.Outcome == schema.Outcome_DELIVERED || ev.Outcome.Engaged():
+		return ""
+	}
+	return v.Class
 }
 
 func (m *machine) clock(r *broker.Record, c *schema.HostClock, out *fold.Outbox) error {

@@ -294,3 +294,58 @@ func TestStateThatIsCutIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// Engagement is counted under its own outcome, a machine's apart; what mail tells a second time is counted nowhere and
+// moves no state; what was refused behind our next hop is counted, but for no address of ours.
+func TestWhatIsCountedWhere(t *testing.T) {
+	count, read := gauge(t)
+	d := newDriver(t, count, nil)
+	d.step(encodeControl(t, genesisRecord(0)))
+	offset := int64(0)
+	fold := func(outcome schema.Outcome, change func(*schema.DeliveryEvent)) {
+		ev, v := event(1, &schema.RawPosition{Topic: "mta.raw", Offset: offset}, startUs+offset, outcome)
+		change(ev)
+		offset++
+		d.step(encodeEvent(t, ev, v))
+	}
+	nothing := func(*schema.DeliveryEvent) {}
+	fold(schema.Outcome_OPENED, nothing)
+	fold(schema.Outcome_CLICKED, nothing)
+	fold(schema.Outcome_OPENED, func(ev *schema.DeliveryEvent) { ev.Machine = true })
+	fold(schema.Outcome_UNSUBSCRIBED, nothing)
+	fold(schema.Outcome_ASYNC_BOUNCE, func(ev *schema.DeliveryEvent) { ev.RecipientKey, ev.Joined = []byte("r2@x.example"), true })
+	fold(schema.Outcome_ASYNC_BOUNCE, func(ev *schema.DeliveryEvent) {
+		ev.RecipientKey, ev.ForwardedTo = []byte("r3@x.example"), "b@y.example"
+	})
+	fold(schema.Outcome_ASYNC_BOUNCE, func(ev *schema.DeliveryEvent) {
+		ev.RecipientKey, ev.ReportingMta, ev.RemoteHost = []byte("r4@x.example"), "mx.x.example", "mx.y.example"
+	})
+	fold(schema.Outcome_ASYNC_BOUNCE, func(ev *schema.DeliveryEvent) {
+		ev.RecipientKey, ev.ReportingMta, ev.RemoteHost = []byte("r5@x.example"), "mx.x.example", "mx.x.example"
+	})
+	d.step(encodeTick(t, startUs+hourUs))
+	var got []string
+	for _, r := range cellRecords(t, d.sent) {
+		if c := r.Cell; c != nil {
+			got = append(got, fmt.Sprintf("%s %q %q %d, %d first", c.Outcome.Name(), c.Class, c.SourceIp, c.Events, c.FirstAttempts))
+		}
+	}
+	want := []string{
+		`async_bounce "recipient.unknown" "" 2, 2 first`, `async_bounce "recipient.unknown" "192.0.2.1" 1, 1 first`,
+		`opened "" "192.0.2.1" 1, 0 first`, `opened "machine" "192.0.2.1" 1, 0 first`,
+		`clicked "" "192.0.2.1" 1, 0 first`, `unsubscribed "recipient.unknown" "192.0.2.1" 1, 1 first`,
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("cells\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	var decided []string
+	for _, x := range decisions(t, d.sent) {
+		decided = append(decided, fmt.Sprintf("%s %s", x.RecipientKey, x.State.Name()))
+	}
+	if got, want := strings.Join(decided, ", "), "r1@x.example suppressed, r3@x.example pending, r4@x.example pending, r5@x.example pending"; got != want {
+		t.Errorf("decisions %s, want %s", got, want)
+	}
+	if n := read("carom.aggregate.events"); n != offset {
+		t.Errorf("%d events counted, want all %d", n, offset)
+	}
+}

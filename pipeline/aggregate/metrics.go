@@ -24,6 +24,7 @@ type counters struct {
 
 var (
 	resultFolded    = metric.WithAttributeSet(attribute.NewSet(attribute.String("result", "folded")))
+	resultJoined    = metric.WithAttributeSet(attribute.NewSet(attribute.String("result", "joined")))
 	resultDuplicate = metric.WithAttributeSet(attribute.NewSet(attribute.String("result", "duplicate")))
 )
 
@@ -35,7 +36,7 @@ func newCounters(m metric.Meter, log *slog.Logger) (*counters, error) {
 		return c
 	}
 	c := &counters{
-		events:    counter("carom.aggregate.events", "{event}", "events by result: folded, or duplicate of one folded before"),
+		events:    counter("carom.aggregate.events", "{event}", "events by result: folded; joined, told by mail after the log had told it; or duplicate of one folded before"),
 		decisions: counter("carom.aggregate.decisions", "{decision}", "decisions by new state"),
 		poisoned:  counter("carom.aggregate.poison", "{record}", "records that could not be read; they are in mail.dead-letter"),
 		moved:     counter("carom.aggregate.hosts_in_two_partitions", "{clock}", "clocks of a host that came through another raw partition than before: its lines lose their order"),
@@ -47,6 +48,7 @@ func newCounters(m metric.Meter, log *slog.Logger) (*counters, error) {
 }
 
 func (c *counters) folded()     { c.events.Add(context.Background(), 1, resultFolded) }
+func (c *counters) joined()     { c.events.Add(context.Background(), 1, resultJoined) }
 func (c *counters) duplicate()  { c.events.Add(context.Background(), 1, resultDuplicate) }
 func (c *counters) poison()     { c.poisoned.Add(context.Background(), 1) }
 func (c *counters) hostMoved()  { c.moved.Add(context.Background(), 1) }

@@ -179,7 +179,7 @@ func event(n int, raw *schema.RawPosition, atUs int64, outcome schema.Outcome) (
 		Raw: raw, DelayMs: 1000, EnhancedSource: schema.EnhancedSource_ENHANCED_REMOTE,
 	}
 	v := &schema.Verdict{Provider: "apple"}
-	if outcome != schema.Outcome_DELIVERED {
+	if outcome != schema.Outcome_DELIVERED && outcome != schema.Outcome_OPENED && outcome != schema.Outcome_CLICKED {
 		v.Class, v.Scope, v.Suppress, v.Rule = "recipient.unknown", schema.Scope_SCOPE_RECIPIENT, schema.Suppress_SUPPRESS_CANDIDATE, "r1"
 		ev.SmtpCode, ev.EnhancedCode = 550, "5.1.1"
 	}

@@ -9,7 +9,10 @@ import (
 	"carom.dev/carom/schema"
 )
 
-// Key is a minute and the dimensions of a cell. Class is empty for successes.
+// ClassMachine is the class of engagement by a machine, which people's numbers leave out. It is none of the taxonomy.
+const ClassMachine = "machine"
+
+// Key is a minute and the dimensions of a cell. Class is empty for successes but ClassMachine.
 type Key struct {
 	Minute     int64 // Unix minutes
 	Provider   string

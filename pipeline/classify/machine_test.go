@@ -114,6 +114,11 @@ func expired() *schema.DeliveryEvent {
 	}
 }
 
+// person is what somebody did with a message.
+func person(o schema.Outcome) *schema.DeliveryEvent {
+	return &schema.DeliveryEvent{EventId: "4", Outcome: o, Domain: "x.example", Mta: "ses", Feed: "eu", FeedEventId: "f"}
+}
+
 // An event gets its verdict and is passed on byte by byte, fields that this version does not know included.
 func TestEventPassesUnchangedWithItsVerdict(t *testing.T) {
 	m, _ := newTestMachine(t, load(t))
@@ -124,6 +129,10 @@ func TestEventPassesUnchangedWithItsVerdict(t *testing.T) {
 		{delivered(), "", ""},
 		{unknownUser(), "recipient.unknown", ""},
 		{expired(), "queue.expired", "recipient.unknown"},
+		{person(schema.Outcome_OPENED), "", ""},
+		{person(schema.Outcome_CLICKED), "", ""},
+		{person(schema.Outcome_UNSUBSCRIBED), "notice.unsubscribe", ""},
+		{person(schema.Outcome_COMPLAINT), "notice.complaint", ""},
 	} {
 		inner, _ := eventRecord(t, tc.ev)
 		inner = append(inner, 0xfa, 0x3e, 3, 'n', 'e', 'w') // field 1007, of a later version

@@ -2,6 +2,7 @@ package recipient
 
 import (
 	"encoding/binary"
+	"strings"
 
 	"carom.dev/carom/schema"
 	"github.com/cespare/xxhash/v2"
@@ -32,7 +33,9 @@ type decide struct {
 
 // Apply folds one event that is known to be new; duplicates of one event are the caller's to remove. It returns the
 // recipient's acceptance before this event, for counting (an asynchronous bounce first withdraws the delivery of its own
-// message), and emits a decision for every change of state, at most one per scope.
+// message), and emits a decision for every change of state, at most one per scope; one more says that engagement
+// contradicts a suppression, which stays. What is told a second time (joined) and what a machine opened or clicked changes
+// nothing.
 //
 // The event and the verdict are not kept. emit owns what it gets.
 func (s *Store) Apply(ev *schema.DeliveryEvent, v *schema.Verdict, at Position, emit func(*schema.Decision)) schema.Acceptance {
@@ -41,13 +44,15 @@ func (s *Store) Apply(ev *schema.DeliveryEvent, v *schema.Verdict, at Position, 
 		s.stats.Unkeyed++
 		return schema.Acceptance_ACCEPTANCE_UNKNOWN
 	}
-	us := ev.OccurredAtUs
-	if s.firstUs == 0 || us < s.firstUs {
+	us, hash := ev.OccurredAtUs, hashKey(key)
+	if ev.Joined || ev.ByMachine() {
+		return s.acceptedAt(hash, key, us)
+	}
+	if attempted(ev.Outcome) && (s.firstUs == 0 || us < s.firstUs) {
 		s.firstUs = us
 	}
-	hash := hashKey(key)
 	queue, message := messageKey(ev)
-	if ev.Outcome == schema.Outcome_ASYNC_BOUNCE {
+	if ev.Outcome == schema.Outcome_ASYNC_BOUNCE && ev.Trust != schema.Trust_TRUST_NONE {
 		s.withdraw(hash, key, us, queue, message)
 	}
 	accepted := s.acceptedAt(hash, key, us)
@@ -56,8 +61,12 @@ func (s *Store) Apply(ev *schema.DeliveryEvent, v *schema.Verdict, at Position, 
 		s.noteAttempt(s.recipients.at(owner), ev)
 	}
 	to := decide{at: at, emit: emit}
-	if ev.Outcome == schema.Outcome_DELIVERED {
-		s.noteDelivery(hash, key, accepted, us, queue, message)
+	if ev.Outcome == schema.Outcome_DELIVERED || ev.Outcome.Engaged() {
+		if ev.Outcome.Engaged() {
+			s.noteEngagement(hash, key, us)
+		} else {
+			s.noteDelivery(hash, key, accepted, us, queue, message)
+		}
 		if owner != 0 {
 			s.success(owner, ev, to)
 		}
@@ -90,9 +99,29 @@ func classOf(v *schema.Verdict) string {
 	return v.Class
 }
 
-// groupFor says in which group an event counts, groupNone when it says nothing about its recipient.
+// attempted says whether an outcome is of a source that tells of deliveries, too. Only such a source makes history: from
+// bounce mails, complaints or opens alone nobody learns who took mail.
+func attempted(o schema.Outcome) bool {
+	switch o {
+	case schema.Outcome_DELIVERED, schema.Outcome_DEFERRED, schema.Outcome_BOUNCED, schema.Outcome_EXPIRED, schema.Outcome_SUSPENDED:
+		return true
+	}
+	return false
+}
+
+// groupFor says in which group an event counts, groupNone when it says nothing about its recipient. A mail that nothing
+// shows to be about mail of ours can be anybody's: it counts within a window at most.
 func (s *Store) groupFor(ev *schema.DeliveryEvent, v *schema.Verdict, class string) group {
-	if ev.Outcome == schema.Outcome_COMPLAINT || s.policy.class(class) == groupComplaint {
+	g := s.plainGroup(ev, v, class)
+	if ev.Trust == schema.Trust_TRUST_NONE && (g == groupHard || g == groupComplaint) {
+		return groupDoubtful
+	}
+	return g
+}
+
+// plainGroup is groupFor whoever says it.
+func (s *Store) plainGroup(ev *schema.DeliveryEvent, v *schema.Verdict, class string) group {
+	if s.refusal(ev, class) {
 		return groupComplaint
 	}
 	switch ev.Outcome {
@@ -104,6 +133,11 @@ func (s *Store) groupFor(ev *schema.DeliveryEvent, v *schema.Verdict, class stri
 		return groupNone
 	}
 	return s.policy.groupOf(class, v.Suppress)
+}
+
+// refusal says whether an event is the recipient's own word that it wants no such mail.
+func (s *Store) refusal(ev *schema.DeliveryEvent, class string) bool {
+	return ev.Outcome == schema.Outcome_COMPLAINT || ev.Outcome == schema.Outcome_UNSUBSCRIBED || s.policy.class(class) == groupComplaint
 }
 
 // number gives the failure's names their numbers. A full table leaves the empty name.
@@ -206,7 +240,8 @@ func (s *Store) decayUs(r *recipient) int64 {
 	return max(own, s.policy.DecayAfter.Microseconds())
 }
 
-// success folds a delivery into the records of its recipient.
+// success folds a delivery or engagement into the records of its recipient. Engagement is worth a delivery, but ends no
+// suppression: a client may show old mail long after the mailbox has gone, and reading does not make room in it.
 func (s *Store) success(owner uint32, ev *schema.DeliveryEvent, to decide) {
 	for slot := s.recipients.at(owner).records; slot != 0; slot = s.records.at(slot).next {
 		e := s.records.at(slot)
@@ -221,13 +256,31 @@ func (s *Store) success(owner uint32, ev *schema.DeliveryEvent, to decide) {
 		case schema.RecipientState_STATE_OK:
 			s.clear(slot, ev.OccurredAtUs)
 		case schema.RecipientState_STATE_PENDING, schema.RecipientState_STATE_WATCH, schema.RecipientState_STATE_PROBATION:
-			s.lift(slot, ev.OccurredAtUs, cause{event: ev, us: ev.OccurredAtUs, reason: "delivered"}, to)
+			s.lift(slot, ev.OccurredAtUs, cause{event: ev, us: ev.OccurredAtUs, reason: ev.Outcome.Name()}, to)
 		case schema.RecipientState_STATE_SUPPRESSED:
-			if s.recordGroup(e) >= groupDoubtful {
+			switch {
+			case ev.Outcome.Engaged():
+				s.contradict(slot, ev, to)
+			case s.recordGroup(e) >= groupDoubtful:
 				s.lift(slot, ev.OccurredAtUs, cause{event: ev, us: ev.OccurredAtUs, reason: "delivered, counters reset"}, to)
 			}
 		}
 	}
+}
+
+// contradict puts on record, once for each suppression, that somebody reads mail of an address that is suppressed because
+// it is said not to exist. The state stays; whoever reviews suppressions finds the decision.
+func (s *Store) contradict(slot uint32, ev *schema.DeliveryEvent, to decide) {
+	e := s.records.at(slot)
+	if s.groups[e.class] != groupHard || e.flags&flagContradicted != 0 {
+		return
+	}
+	e.flags |= flagContradicted
+	why := cause{event: ev, us: ev.OccurredAtUs, reason: ev.Outcome.Name() + " " + words(ev.OccurredAtUs-e.atUs) + " after the failure, kept"}
+	why.hard, why.ids, why.rules = s.describe(e)
+	why.ids = append(why.ids, strings.Clone(ev.EventId)) // the event is not kept
+	why.ids = why.ids[max(0, len(why.ids)-maxIDs):]
+	s.decision(slot, suppressed, why, to)
 }
 
 // clear drops the counted failures before a success and raises the floor.

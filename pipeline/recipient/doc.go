@@ -21,16 +21,23 @@
 //
 // Choices that the state table leaves open, each with its reason:
 //
-//   - History is the time since the earliest event this partition has seen; a backfilled event extends it backwards. While
-//     the history before an event is shorter than history_needed, a recipient never seen delivered is UNKNOWN, not
-//     NOT_ACCEPTED: absence in a short log says nothing. The same holds for events older than what the acceptance table
-//     still remembers. UNKNOWN is treated as accepted: it costs a day, the opposite error costs a good recipient.
+//   - History is the time since the earliest attempt this partition has seen; a backfilled one extends it backwards. Bounce
+//     mails, complaints and engagement make no history: a source of those alone does not tell who took mail. While the
+//     history before an event is shorter than history_needed, a recipient never seen delivered is UNKNOWN, not NOT_ACCEPTED:
+//     absence in a short log says nothing. The same holds for events older than what the acceptance table still remembers.
+//     UNKNOWN is treated as accepted: it costs a day, the opposite error costs a good recipient.
 //   - The acceptance that decides at maturity is the kinder of two: when the failure came, and now, because the delivery
 //     may have been logged late.
 //   - A delivery older than the failure lifts nothing, but does establish acceptance.
 //   - Success lifts pending, watch and probation, and suppressions of windowed classes (a delivery, for instance of a
 //     transactional message, shows that the mailbox is no longer full). It does not lift hard suppressions and does not end
 //     a hold: while a provider errs at random, one success says nothing about the next answer.
+//   - An open or click by a person is a success, too, but lifts no suppression: a client may show old mail long after the
+//     mailbox has gone. Where it contradicts a suppression of a hard class, a decision that changes nothing says so, once.
+//     One by a machine says nothing.
+//   - A bounce mail, complaint or wish to be left out that is not believed (trust none) counts within the window of doubtful
+//     at most, decides no probation and withdraws no delivery. Such a complaint counts for its tenant, or for bulk mail.
+//   - What a mail tells a second time (joined) changes nothing.
 //   - In probation only failures that could have caused this record's scope count: a full mailbox is no evidence that the
 //     address does not exist.
 //   - A failure under an ended hold is late. It is judged as if it had come in time: nothing for accepted recipients,

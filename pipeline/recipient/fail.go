@@ -21,10 +21,11 @@ const (
 const maxLevel = 30
 
 // fail folds a failure of the recipient's scope: first into records in probation, then into the record of its own group.
+// A mail that is not believed decides no probation: one alone would suppress.
 func (s *Store) fail(owner uint32, f *failure, to decide) {
 	hold := s.holdOver(f.provider, f.class, f.atUs, f.flags&flagAsync != 0)
-	scope := s.policy.scope(f.group, f.event.Tenant)
-	if owner != 0 && hold == nil {
+	scope := s.scopeOf(f)
+	if owner != 0 && hold == nil && f.event.Trust != schema.Trust_TRUST_NONE {
 		for slot := s.recipients.at(owner).records; slot != 0; slot = s.records.at(slot).next {
 			e := s.records.at(slot)
 			if s.state(e) != probation || s.scopes.str(e.scope) != scope && f.group != groupHard {
@@ -51,6 +52,14 @@ func (s *Store) fail(owner uint32, f *failure, to decide) {
 		s.windowed(slot, f, to)
 	}
 	s.settleIdle(slot)
+}
+
+// scopeOf names the scope in which a failure counts. A refusal that is not believed reaches no further than one that is.
+func (s *Store) scopeOf(f *failure) string {
+	if f.group == groupDoubtful && f.event.Tenant != "" && s.policy.Complaint.Scope == ScopeTenant && s.refusal(f.event, f.slug) {
+		return s.policy.scope(groupComplaint, f.event.Tenant)
+	}
+	return s.policy.scope(f.group, f.event.Tenant)
 }
 
 // settleIdle gives a record that ended ok its place in the queue of those to forget.
@@ -224,7 +233,7 @@ func (s *Store) enter(slot uint32, f *failure, state schema.RecipientState, dueU
 func (s *Store) take(slot uint32, f *failure, state schema.RecipientState, dueUs int64, hold *incident) {
 	s.change(slot, func(e *record) {
 		flags := f.flags
-		if s.state(e) == probation && s.recordGroup(e) >= groupDoubtful {
+		if s.state(e) == probation && s.recordGroup(e) >= groupDoubtful && f.group != groupComplaint {
 			flags = flags&^flagDoubtful | e.flags&flagDoubtful // it prolongs what probation followed
 		} else {
 			e.class = f.class

@@ -40,6 +40,7 @@ type entry struct {
 	doubtful   bool
 	async      bool
 	final      bool // only a person lifts it
+	read       bool // while suppressed, and said so
 	level      uint8
 	accepted   schema.Acceptance
 	hold       string
@@ -78,7 +79,7 @@ func (m *model) acceptance(who string, us int64) schema.Acceptance {
 			return schema.Acceptance_ACCEPTED
 		}
 	}
-	if us-m.firstUs < m.p.HistoryNeeded.Microseconds() {
+	if m.firstUs == 0 || us-m.firstUs < m.p.HistoryNeeded.Microseconds() {
 		return schema.Acceptance_ACCEPTANCE_UNKNOWN
 	}
 	return schema.Acceptance_NOT_ACCEPTED
@@ -86,11 +87,17 @@ func (m *model) acceptance(who string, us int64) schema.Acceptance {
 
 func (m *model) apply(ev *schema.DeliveryEvent, v *schema.Verdict) schema.Acceptance {
 	who, us, msg := string(ev.RecipientKey), ev.OccurredAtUs, ev.QueueId
-	if m.firstUs == 0 || us < m.firstUs {
+	read := ev.Outcome == schema.Outcome_OPENED || ev.Outcome == schema.Outcome_CLICKED
+	refused := ev.Outcome == schema.Outcome_COMPLAINT || ev.Outcome == schema.Outcome_UNSUBSCRIBED
+	async := ev.Outcome == schema.Outcome_ASYNC_BOUNCE
+	logged := !read && !refused && !async
+	if ev.Joined || read && ev.Machine {
+		return m.acceptance(who, us)
+	}
+	if logged && (m.firstUs == 0 || us < m.firstUs) {
 		m.firstUs = us
 	}
-	async := ev.Outcome == schema.Outcome_ASYNC_BOUNCE
-	if ds := m.mailed[who]; async && len(ds) > 0 {
+	if ds := m.mailed[who]; async && ev.Trust != schema.Trust_TRUST_NONE && len(ds) > 0 {
 		last := ds[0].us
 		others := slices.ContainsFunc(ds, func(d delivered) bool { last = max(last, d.us); return d.msg != msg })
 		standing := m.p.ProvisionalFor.Microseconds()
@@ -99,8 +106,12 @@ func (m *model) apply(ev *schema.DeliveryEvent, v *schema.Verdict) schema.Accept
 		}
 	}
 	acc := m.acceptance(who, us)
-	if p := m.people[who]; p != nil && !async {
-		if at := us / 1_000_000; at > p.sent {
+	if p := m.people[who]; p != nil && logged {
+		at := us / 1_000_000
+		switch {
+		case p.sent == 0:
+			p.sent = at
+		case at > p.sent:
 			gap := at - p.sent
 			p.sent = at
 			if gap >= 86400 && p.interval == 0 {
@@ -110,25 +121,61 @@ func (m *model) apply(ev *schema.DeliveryEvent, v *schema.Verdict) schema.Accept
 			}
 		}
 	}
-	if ev.Outcome == schema.Outcome_DELIVERED {
+	if ev.Outcome == schema.Outcome_DELIVERED || read {
 		at := us
 		if m.nowUs > 0 {
 			at = min(at, m.nowUs+2*dayUs)
 		}
 		m.mailed[who] = append(m.mailed[who], delivered{at, msg})
-		m.delivered(who, ev.Tenant, us)
+		m.settled[who] = m.settled[who] || read
+		m.succeeded(who, ev.Tenant, us, read)
 		return acc
 	}
 	g := m.p.groupOf(v.Class, v.Suppress)
+	if refused {
+		g = groupComplaint
+	}
+	scope := ""
+	if g != groupNone {
+		scope = m.p.scope(g, ev.Tenant)
+	}
+	unbelieved := ev.Trust == schema.Trust_TRUST_NONE
+	if unbelieved && (g == groupHard || g == groupComplaint) {
+		g = groupDoubtful
+		if !refused || ev.Tenant == "" {
+			scope = "bulk"
+		}
+	}
 	if g == groupNone {
 		return acc
 	}
 	m.latestUs = max(m.latestUs, us)
-	m.fail(who, ev.Tenant, g, acc, proof{us, msg, v.Class, v.Provider, g == groupDoubtful, async})
+	x := proof{us, msg, v.Class, v.Provider, g == groupDoubtful, async}
+	if g == groupComplaint {
+		m.refuse(who, scope, acc, x)
+	} else {
+		m.fail(who, scope, g, acc, x, logged, unbelieved)
+	}
 	return acc
 }
 
-func (m *model) delivered(who, tenant string, us int64) {
+// refuse suppresses until a person says otherwise.
+func (m *model) refuse(who, scope string, acc schema.Acceptance, x proof) {
+	e := m.entry(who, scope)
+	if m.people[who] == nil {
+		m.people[who] = &person{}
+	}
+	if e.final || e.state == ok && x.us <= e.us {
+		return
+	}
+	e.evidence, e.accepted = append(e.evidence, x), acc
+	before := e.state
+	e.class, e.doubtful, e.final = x.class, false, true
+	e.state, e.due, e.us, e.provider, e.async, e.hold = suppressed, 0, x.us, x.provider, x.async, ""
+	m.say(e, before, x.us)
+}
+
+func (m *model) succeeded(who, tenant string, us int64, read bool) {
 	for _, e := range m.entries {
 		if e.who != who || e.final || strings.HasPrefix(e.scope, "tenant:") && e.scope != "tenant:"+tenant {
 			continue
@@ -139,7 +186,13 @@ func (m *model) delivered(who, tenant string, us int64) {
 			e.evidence = slices.DeleteFunc(e.evidence, func(x proof) bool { return x.us <= us })
 			e.us = max(e.us, us)
 			e.level = 0
-		case us <= e.us || e.state == held || e.state == suppressed && m.hardEntry(e):
+		case us <= e.us || e.state == held:
+		case e.state == suppressed && read:
+			if m.p.class(e.class) == groupHard && !e.read {
+				e.read = true
+				m.say(e, suppressed, us)
+			}
+		case e.state == suppressed && m.hardEntry(e):
 		default:
 			m.release(e, us)
 			m.say(e, before, us)
@@ -150,7 +203,7 @@ func (m *model) delivered(who, tenant string, us int64) {
 func (m *model) hardEntry(e *entry) bool { return m.p.class(e.class) == groupHard && !e.doubtful }
 
 func (m *model) release(e *entry, us int64) {
-	e.state, e.due, e.level, e.hold, e.final, e.doubtful = ok, 0, 0, "", false, false
+	e.state, e.due, e.level, e.hold, e.final, e.doubtful, e.read = ok, 0, 0, "", false, false, false
 	e.evidence = slices.DeleteFunc(e.evidence, func(x proof) bool { return x.us <= us })
 	e.us = max(e.us, us)
 }
@@ -183,25 +236,26 @@ func (m *model) decide(e *entry, x proof, state schema.RecipientState, due int64
 	if before != probation || m.hardEntry(e) {
 		e.class, e.doubtful = x.class, x.doubtful
 	}
-	e.state, e.due, e.us, e.provider, e.async, e.hold = state, due, x.us, x.provider, x.async, ""
+	e.state, e.due, e.us, e.provider, e.async, e.hold, e.read = state, due, x.us, x.provider, x.async, "", false
 	m.say(e, before, x.us)
 }
 
-func (m *model) fail(who, tenant string, g group, acc schema.Acceptance, x proof) {
+// fail takes in what says something against a recipient: logged, if a log told it; unbelieved, if it was a mail of unknown
+// origin, which decides no probation.
+func (m *model) fail(who, scope string, g group, acc schema.Acceptance, x proof, logged, unbelieved bool) {
 	var over *hold
 	for _, h := range m.holds {
 		if m.covers(h, x) && (over == nil || h.open && !over.open) {
 			over = h
 		}
 	}
-	scope := m.p.scope(g, tenant)
 	own := false
 	for _, e := range m.entries {
 		if e.who != who || e.state != probation || over != nil || e.scope != scope && g != groupHard {
 			continue
 		}
 		own = own || e.scope == scope
-		if x.us > e.us && m.another(e, x) {
+		if !unbelieved && x.us > e.us && m.another(e, x) {
 			e.evidence = append(e.evidence, x)
 			e.level++
 			eg := m.p.class(e.class)
@@ -218,12 +272,9 @@ func (m *model) fail(who, tenant string, g group, acc schema.Acceptance, x proof
 	e := m.entry(who, scope)
 	if m.people[who] == nil {
 		m.people[who] = &person{}
-		if !x.async {
+		if logged {
 			m.people[who].sent = x.us / 1_000_000
 		}
-	}
-	if p := m.people[who]; p.sent == 0 && !x.async {
-		p.sent = x.us / 1_000_000
 	}
 	if e.final {
 		return
@@ -343,70 +394,5 @@ func (m *model) allClear(through int64, except []string) {
 			e.state, e.due = suppressed, until(due, m.p.suppression(groupHard, e.level))
 		}
 		m.say(e, pending, due)
-	}
-}
-
-func (m *model) incident(in *schema.Incident) {
-	var h *hold
-	for _, x := range m.holds {
-		if x.id == in.Id {
-			h = x
-		}
-	}
-	if h == nil {
-		if in.State == schema.IncidentState_RESOLVED {
-			return
-		}
-		h = &hold{id: in.Id}
-		m.holds = append(m.holds, h)
-	}
-	if in.Revision <= h.revision {
-		return
-	}
-	first := h.revision == 0
-	h.revision, h.provider, h.class, h.from, h.until = in.Revision, in.Provider, in.Class, in.HoldFromUs, in.HoldUntilUs
-	if in.State == schema.IncidentState_RESOLVED {
-		h.until = min(h.until, in.ResolvedUs)
-		h.open = false
-		m.end(h, in.ResolvedUs, false)
-		return
-	}
-	h.open = first || h.until > m.nowUs
-	if !h.open {
-		return
-	}
-	for _, e := range m.entries {
-		before := e.state
-		if e.final || before == held || before == probation {
-			continue
-		}
-		if before != ok && m.covers(h, proof{us: e.us, class: e.class, provider: e.provider, async: e.async}) {
-			e.state, e.due, e.hold = held, 0, h.id
-			m.say(e, before, in.UpdatedUs)
-			continue
-		}
-		e.evidence = slices.DeleteFunc(e.evidence, func(x proof) bool {
-			return (x.doubtful || m.p.class(x.class) != groupHard) && m.covers(h, x)
-		})
-	}
-}
-
-func (m *model) end(h *hold, us int64, timedOut bool) {
-	for _, e := range m.entries {
-		if e.state != held || e.hold != h.id {
-			continue
-		}
-		other := slices.IndexFunc(m.holds, func(o *hold) bool {
-			return o.open && m.covers(o, proof{us: e.us, class: e.class, provider: e.provider, async: e.async})
-		})
-		switch {
-		case other >= 0:
-			e.hold = m.holds[other].id
-		case !timedOut && (e.accepted != schema.Acceptance_NOT_ACCEPTED || m.acceptance(e.who, e.us) != schema.Acceptance_NOT_ACCEPTED):
-			m.release(e, h.until)
-		default:
-			e.state, e.due, e.hold = probation, 0, ""
-		}
-		m.say(e, held, us)
 	}
 }

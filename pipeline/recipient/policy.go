@@ -48,7 +48,7 @@ type Hard struct {
 	SuppressMax     time.Duration
 }
 
-// Complaint is the group of the recipient's own refusals; only a person lifts them.
+// Complaint is the group of the recipient's own refusals, complaints and wishes to be left out; only a person lifts them.
 type Complaint struct {
 	Classes []string
 	Scope   ScopeKind
@@ -80,7 +80,7 @@ type Policy struct {
 
 	Hard      Hard
 	Complaint Complaint
-	Doubtful  Window // hard classes with a windowed verdict; no classes of its own
+	Doubtful  Window // hard classes with a windowed verdict, hard classes and refusals by a mail that is not believed; no classes of its own
 	Windows   []Window
 	Limits    Limits
 

@@ -51,7 +51,10 @@ func drawLog(t *rapid.T) []step {
 		}})
 	}
 	classes := []string{"recipient.unknown", "recipient.unknown", "recipient.disabled", "mailbox.full", "recipient.inactive", "recipient.restricted", "content.spam"}
-	outcomes := []schema.Outcome{schema.Outcome_BOUNCED, schema.Outcome_BOUNCED, schema.Outcome_ASYNC_BOUNCE, schema.Outcome_DEFERRED, schema.Outcome_DELIVERED}
+	outcomes := []schema.Outcome{
+		schema.Outcome_BOUNCED, schema.Outcome_BOUNCED, schema.Outcome_BOUNCED, schema.Outcome_ASYNC_BOUNCE, schema.Outcome_ASYNC_BOUNCE, schema.Outcome_DEFERRED,
+		schema.Outcome_DELIVERED, schema.Outcome_OPENED, schema.Outcome_CLICKED, schema.Outcome_COMPLAINT, schema.Outcome_UNSUBSCRIBED,
+	}
 	now, revision := base, map[string]uint32{}
 	for i := range rapid.IntRange(1, 120).Draw(t, "records") {
 		now += int64(rapid.SampledFrom([]int{0, 10, 60, 130, 1440, 4000}).Draw(t, "minutes later")) * 60_000_000
@@ -89,9 +92,19 @@ func drawLog(t *rapid.T) []step {
 				Tenant:       rapid.SampledFrom([]string{"", "t1"}).Draw(t, "tenant"),
 			}
 			v := &schema.Verdict{Provider: provider, Scope: schema.Scope_SCOPE_RECIPIENT, Suppress: schema.Suppress_SUPPRESS_WINDOWED}
-			if ev.Outcome != schema.Outcome_DELIVERED {
+			switch ev.Outcome {
+			case schema.Outcome_DELIVERED:
+			case schema.Outcome_OPENED, schema.Outcome_CLICKED:
+				ev.Machine = rapid.IntRange(0, 2).Draw(t, "machine") == 0
+			case schema.Outcome_COMPLAINT, schema.Outcome_UNSUBSCRIBED:
+				v.Class, v.Suppress = "notice."+strings.TrimSuffix(ev.Outcome.Name(), "d"), schema.Suppress_SUPPRESS_NEVER
+				ev.Trust, ev.Joined = drawTrust(t), rapid.IntRange(0, 5).Draw(t, "joined") == 0
+			case schema.Outcome_ASYNC_BOUNCE:
+				ev.Trust, ev.Joined = drawTrust(t), rapid.IntRange(0, 5).Draw(t, "joined") == 0
+				fallthrough
+			default:
 				v.Class = rapid.SampledFrom(classes).Draw(t, "class")
-				if strings.HasSuffix(v.Class, "unknown") && rapid.IntRange(0, 3).Draw(t, "trust") > 0 || strings.HasSuffix(v.Class, "disabled") {
+				if strings.HasSuffix(v.Class, "unknown") && rapid.IntRange(0, 3).Draw(t, "plain") > 0 || strings.HasSuffix(v.Class, "disabled") {
 					v.Suppress = schema.Suppress_SUPPRESS_CANDIDATE
 				}
 			}
@@ -101,6 +114,11 @@ func drawLog(t *rapid.T) []step {
 		log = append(log, step{c: control})
 	}
 	return log
+}
+
+// drawTrust draws how much a mail is believed; it may be no mail.
+func drawTrust(t *rapid.T) schema.Trust {
+	return schema.Trust(rapid.IntRange(0, int(schema.Trust_TRUST_SIGNED)).Draw(t, "trust"))
 }
 
 // The Store decides as the plain model does, record by record.
@@ -184,8 +202,11 @@ func TestOneMessageNeverSuppresses(t *testing.T) {
 		var out []*schema.Decision
 		for i, x := range drawLog(t) {
 			if x.ev != nil {
-				if x.ev.EventId == "seed" || x.ev.Outcome == schema.Outcome_DELIVERED {
-					continue
+				switch x.ev.Outcome {
+				case schema.Outcome_DELIVERED, schema.Outcome_OPENED, schema.Outcome_CLICKED:
+					continue // it would only take evidence away
+				case schema.Outcome_COMPLAINT, schema.Outcome_UNSUBSCRIBED:
+					continue // the recipient's own word is enough
 				}
 				x.ev.QueueId = "same"
 			} else if x.c.GetGenesis() == nil {
@@ -196,6 +217,44 @@ func TestOneMessageNeverSuppresses(t *testing.T) {
 		for _, d := range out {
 			if d.State == suppressed {
 				t.Fatalf("suppressed: %v", d)
+			}
+		}
+	})
+}
+
+// A mail that nothing shows to be about mail of ours suppresses nobody by itself: what it takes is as many of them, of
+// different messages and over as much time, as [doubtful] asks for. Classes that are windowed anyway are left out.
+func TestUnbelievedMailNeverSuppressesAlone(t *testing.T) {
+	hard := []string{"recipient.unknown", "recipient.disabled", "notice.complaint", "notice.unsubscribe"}
+	rapid.Check(t, func(t *rapid.T) {
+		s := NewStore()
+		seen := map[string][]*schema.DeliveryEvent{}
+		var out []*schema.Decision
+		for i, x := range drawLog(t) {
+			if x.ev != nil {
+				if x.ev.Outcome != schema.Outcome_ASYNC_BOUNCE && x.ev.Outcome != schema.Outcome_COMPLAINT && x.ev.Outcome != schema.Outcome_UNSUBSCRIBED ||
+					!slices.Contains(hard, x.v.Class) {
+					continue
+				}
+				x.ev.Trust = schema.Trust_TRUST_NONE
+				seen[string(x.ev.RecipientKey)] = append(seen[string(x.ev.RecipientKey)], x.ev)
+			}
+			out = out[:0]
+			x.fold(t, s, int64(i), &out)
+			for _, d := range out {
+				if d.State != suppressed {
+					continue
+				}
+				messages := map[string]bool{}
+				first, last := d.DecidedUs, d.DecidedUs
+				for _, ev := range seen[string(d.RecipientKey)] {
+					messages[ev.QueueId] = true
+					first, last = min(first, ev.OccurredAtUs), max(last, ev.OccurredAtUs)
+				}
+				w := s.Policy().Doubtful
+				if d.Scope == scopeAll || len(messages) < w.Events || last-first < w.Over.Microseconds() {
+					t.Fatalf("suppressed by %d messages within %s: %v", len(messages), words(last-first), d)
+				}
 			}
 		}
 	})

@@ -105,7 +105,7 @@ func (s *Store) acceptedAt(hash uint64, key []byte, us int64) schema.Acceptance 
 	if d := s.provisional.find(hash, key); d != nil && dayOf(d.atUs) >= earliest {
 		return schema.Acceptance_ACCEPTED
 	}
-	if us-s.firstUs < s.policy.HistoryNeeded.Microseconds() || s.accepted.forgot && earliest <= s.accepted.base {
+	if s.firstUs == 0 || us-s.firstUs < s.policy.HistoryNeeded.Microseconds() || s.accepted.forgot && earliest <= s.accepted.base {
 		return schema.Acceptance_ACCEPTANCE_UNKNOWN
 	}
 	return schema.Acceptance_NOT_ACCEPTED
@@ -131,6 +131,16 @@ func (s *Store) noteDelivery(hash uint64, key []byte, before schema.Acceptance, 
 	}
 	s.settle(s.nowUs)
 	s.provisional.add(delivery{hash: hash, digest: digest(key), atUs: us, queue: queue, message: message})
+}
+
+// noteEngagement records that somebody opened a message or followed a link in it: the recipient takes mail, and a first
+// delivery is on trial no longer.
+func (s *Store) noteEngagement(hash uint64, key []byte, us int64) {
+	if d := s.provisional.find(hash, key); d != nil {
+		s.accepted.put(hash, dayOf(d.atUs))
+		s.provisional.remove(d)
+	}
+	s.accepted.put(hash, dayOf(s.clampUs(us)))
 }
 
 // settle moves first deliveries that nothing withdrew into the acceptance table.

@@ -17,7 +17,7 @@ type Store struct {
 	policy   *Policy
 	observe  bool  // as the genesis record said
 	nowUs    int64 // the highest time of an AllClear or Tick
-	firstUs  int64 // the earliest event; 0 before the first. Everything since is history.
+	firstUs  int64 // the earliest event of an attempt; 0 before the first. Everything since is history.
 	latestUs int64 // the latest failure; a hold that grows beyond it has nothing to sweep
 
 	index      map[uint64]uint32 // xxhash64 of the key -> first recipient with it; the keys decide
@@ -108,8 +108,9 @@ type evidence struct {
 const (
 	flagPerson   = 1 << iota // only a person lifts it
 	flagAsync                // the evidence came by mail
-	flagDoubtful             // a hard class, trusted within a window only
+	flagDoubtful             // a hard class or a refusal, trusted within a window only
 	flagBackfill
+	flagContradicted // of a suppression: engagement after it has been put on record
 )
 
 // NewStore returns an empty Store under DefaultPolicy, which holds until a Genesis record brings another.

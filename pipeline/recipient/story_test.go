@@ -112,7 +112,7 @@ func (st *storyteller) run(line string) {
 		}
 	}
 	switch fields[0] {
-	case "deliver", "fail", "complain":
+	case "deliver", "fail", "complain", "unsubscribe", "open", "click":
 		st.events++
 		ev, v := st.event(fields[0], arg)
 		fmt.Fprintf(&st.out, "%s %s: acceptance %q\n", fields[0], arg["to"], st.s.Apply(ev, v, at, emit).Name())
@@ -168,6 +168,12 @@ func (st *storyteller) event(verb string, arg map[string]string) (*schema.Delive
 		ev.Outcome = schema.Outcome(schema.Outcome_value[strings.ToUpper(name)])
 	}
 	_, ev.Backfill = arg["backfill"]
+	_, ev.Joined = arg["joined"]
+	_, ev.Machine = arg["machine"]
+	ev.ForwardedTo = arg["forwarded"]
+	if trust := arg["trust"]; trust != "" {
+		ev.Trust = schema.Trust(schema.Trust_value["TRUST_"+strings.ToUpper(trust)])
+	}
 	v := &schema.Verdict{Class: arg["class"], Provider: arg["provider"], Rule: arg["rule"], Scope: schema.Scope_SCOPE_RECIPIENT}
 	if arg["cause"] != "" {
 		v.Class, v.CauseClass = "queue.expired", arg["cause"]
@@ -191,6 +197,12 @@ func (st *storyteller) event(verb string, arg map[string]string) (*schema.Delive
 		ev.Outcome, v = schema.Outcome_DELIVERED, &schema.Verdict{}
 	case "complain":
 		ev.Outcome, v = schema.Outcome_COMPLAINT, &schema.Verdict{Class: "notice.complaint"}
+	case "unsubscribe":
+		ev.Outcome, v = schema.Outcome_UNSUBSCRIBED, &schema.Verdict{Class: "notice.unsubscribe"}
+	case "open":
+		ev.Outcome, v = schema.Outcome_OPENED, &schema.Verdict{}
+	case "click":
+		ev.Outcome, v = schema.Outcome_CLICKED, &schema.Verdict{}
 	}
 	return ev, v
 }

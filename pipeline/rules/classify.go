@@ -25,13 +25,15 @@ type judgement struct {
 	words    string // provider whose rules were asked; differs from provider where the text names it
 }
 
-// Classify fills every field of v. A delivery gets its provider and no class. It allocates nothing but the template id
-// and, where the provider sent a bracketed code that no rule knows, that code. v must not be shared while it runs.
+// Classify fills every field of v. A success (a delivery, an open, a click) gets its provider and no class. It allocates
+// nothing but the template id and, where the provider sent a bracketed code that no rule knows, that code. v must not be
+// shared while it runs.
 func (s *Set) Classify(in *Input, v *schema.Verdict) {
 	empty(v)
 	v.Ruleset = s.version
 	v.Phase, v.Origin = in.Phase, in.Origin
-	if in.Outcome == schema.Outcome_DELIVERED {
+	switch in.Outcome {
+	case schema.Outcome_DELIVERED, schema.Outcome_OPENED, schema.Outcome_CLICKED:
 		v.Provider = in.provider()
 		return
 	}
@@ -182,8 +184,12 @@ func answersAuth(code int32) bool { return code == 534 || code == 535 || code ==
 // byOutcome adjusts the verdict to what became of the message.
 func (s *Set) byOutcome(in *Input, suspended bool, v *schema.Verdict) {
 	outcome := in.Outcome
-	if suspended && outcome != schema.Outcome_EXPIRED {
-		outcome = schema.Outcome_SUSPENDED
+	switch outcome {
+	case schema.Outcome_EXPIRED, schema.Outcome_COMPLAINT, schema.Outcome_UNSUBSCRIBED: // whatever the words are
+	default:
+		if suspended {
+			outcome = schema.Outcome_SUSPENDED
+		}
 	}
 	switch outcome {
 	case schema.Outcome_EXPIRED:
@@ -209,14 +215,23 @@ func (s *Set) byOutcome(in *Input, suspended bool, v *schema.Verdict) {
 		}
 		v.Permanence, v.Retry, v.Suppress = transient, yes, never
 	case schema.Outcome_COMPLAINT:
-		v.Class, v.Scope, v.Permanence = classComplaint, schema.Scope_SCOPE_RECIPIENT, permanent
-		v.Retry, v.Suppress = no, never
+		refused(v, classComplaint)
+	case schema.Outcome_UNSUBSCRIBED:
+		refused(v, classUnsubscribe)
 	case schema.Outcome_ASYNC_BOUNCE:
 		if v.Scope == schema.Scope_SCOPE_SENDER_IP {
 			// The address that was blocked may be a forwarder's.
 			v.Scope = schema.Scope_SCOPE_REMOTE
 		}
 	}
+}
+
+// refused is the verdict on a recipient's own word. No rule is named: what a reporter or a person wrote beside it, though a
+// rule may know it, decided nothing.
+func refused(v *schema.Verdict, class string) {
+	v.Class, v.Scope, v.Permanence, v.Retry, v.Suppress = class, schema.Scope_SCOPE_RECIPIENT, permanent, no, never
+	v.Rule, v.ListOperator, v.MitigationUrl, v.ProviderCode, v.NewProviderCode = "", "", "", "", false
+	v.Confidence = schema.Confidence_CONFIDENCE_UNSPECIFIED
 }
 
 // underlying gives an expiry the axes of its last real failure.

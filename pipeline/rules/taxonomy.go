@@ -40,6 +40,7 @@ const (
 	classSuspended    = "queue.suspended"
 	classDelayed      = "notice.delayed"
 	classComplaint    = "notice.complaint"
+	classUnsubscribe  = "notice.unsubscribe"
 	classUndetermined = "undetermined"
 )
 
@@ -132,7 +133,7 @@ func taxonomy() []Class {
 		{classDelayed, unspecified, transient, yes, never},
 		{"notice.relayed", unspecified, transient, no, never},
 		{classComplaint, recipient, permanent, no, never},
-		{"notice.unsubscribe", recipient, permanent, no, never},
+		{classUnsubscribe, recipient, permanent, no, never},
 		{"notice.subscribe", recipient, transient, no, never},
 
 		{classUndetermined, unspecified, byCode, follow, never},

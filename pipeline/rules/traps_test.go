@@ -192,12 +192,35 @@ func TestOutcome(t *testing.T) {
 		"suspended":            {Input{Outcome: schema.Outcome_SUSPENDED, Text: "delivery temporarily suspended: host mx.shop.example[192.0.2.1] said: 421 4.7.0 too many connections"}, "queue.suspended", "remote.rate_limited", schema.Scope_SCOPE_LOCAL, never, yes},
 		"delayed":              {Input{Outcome: schema.Outcome_DELAYED, Text: "452 4.2.2 mailbox full"}, "notice.delayed", "mailbox.full", schema.Scope_SCOPE_RECIPIENT, never, yes},
 		"complaint":            {Input{Outcome: schema.Outcome_COMPLAINT}, "notice.complaint", "", schema.Scope_SCOPE_RECIPIENT, never, no},
+		"unsubscribed":         {Input{Outcome: schema.Outcome_UNSUBSCRIBED, Domain: "icloud.com"}, "notice.unsubscribe", "", schema.Scope_SCOPE_RECIPIENT, never, no},
+		"opened":               {Input{Outcome: schema.Outcome_OPENED, Domain: "icloud.com", Text: "550 5.1.1 user unknown"}, "", "", 0, 0, 0},
+		"clicked":              {Input{Outcome: schema.Outcome_CLICKED, Domain: "icloud.com", Text: "550 5.1.1 user unknown"}, "", "", 0, 0, 0},
 		"forwarder is blocked": {Input{Outcome: schema.Outcome_ASYNC_BOUNCE, Text: "smtp; 554 5.7.1 Client host [198.51.100.1] blocked using zen.spamhaus.org"}, "block.ip_blocklist", "", schema.Scope_SCOPE_REMOTE, never, later},
 	} {
 		var v schema.Verdict
 		set.Classify(&c.in, &v)
 		if v.Class != c.class || v.CauseClass != c.cause || v.Scope != c.scope || v.Suppress != c.suppress || v.Retry != c.retry {
 			t.Errorf("%s: have %s (%s) %s %s %s by %s", name, v.Class, v.CauseClass, v.Scope.Name(), v.Suppress.Name(), v.Retry.Name(), v.Rule)
+		}
+	}
+}
+
+// What somebody wrote beside a complaint or a wish to be left out decides nothing, and no rule stands for it.
+func TestWordsBesideARefusalDecideNothing(t *testing.T) {
+	set := mustLoad(t)
+	for outcome, class := range map[schema.Outcome]string{
+		schema.Outcome_COMPLAINT: "notice.complaint", schema.Outcome_UNSUBSCRIBED: "notice.unsubscribe",
+	} {
+		for _, text := range []string{
+			"", "550 5.1.1 user unknown", "452 4.2.2 mailbox full", "554 5.7.1 [CS01] blocked, see https://support.apple.com/en-us/102322",
+			"delivery temporarily suspended: host mx.shop.example[192.0.2.1] said: 421 4.7.0 too many connections",
+		} {
+			var v schema.Verdict
+			set.Classify(&Input{Outcome: outcome, Domain: "icloud.com", Text: text}, &v)
+			if v.Class != class || v.CauseClass != "" || v.Suppress != never || v.Scope != schema.Scope_SCOPE_RECIPIENT || v.Provider != "apple" ||
+				v.Rule != "" || v.ProviderCode != "" || v.MitigationUrl != "" || v.Confidence != 0 {
+				t.Errorf("%s with %q: %v", outcome.Name(), text, &v)
+			}
 		}
 	}
 }

@@ -56,12 +56,13 @@ type Log struct {
 	lines  *mtalog.Correlator
 	counts counts
 	clocks map[string]int64 // latest event time by host
+	feeds  feeds
 	id     []byte
 }
 
 // NewLog returns a Log that has read nothing.
 func NewLog() *Log {
-	return &Log{lines: mtalog.NewCorrelator(mtalog.DefaultConfig()), counts: newCounts(), clocks: map[string]int64{}}
+	return &Log{lines: mtalog.NewCorrelator(mtalog.DefaultConfig()), counts: newCounts(), clocks: map[string]int64{}, feeds: feeds{}}
 }
 
 // Read reads r to its end and hands every event to emit. The event is emit's until it returns; its strings stay valid.
@@ -87,6 +88,7 @@ func (l *Log) Read(ctx context.Context, r io.Reader, src Source, emit func(*sche
 			ev.Raw.Topic, ev.Raw.Offset, ev.Raw.Index = topic, offset, index
 			ev.EventId = l.eventID(topic, offset, index)
 			ev.Backfill = l.backfill(ev)
+			l.feeds.add(ev)
 			index++
 			failed = emit(ev)
 		}
@@ -191,5 +193,6 @@ func (l *Log) Stats() Stats {
 	c := l.lines.Stats()
 	s.Events, s.Orphans, s.Unheard = int64(c.Events), int64(c.Orphans), int64(c.Unheard)
 	s.Hosts = len(l.clocks)
+	s.Feeds = l.feeds.list()
 	return s
 }

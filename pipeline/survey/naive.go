@@ -13,7 +13,7 @@ import (
 type recipient struct {
 	class, provider string // of the strongest evidence, the latest if equal
 	strength        uint8
-	delivered       bool  // after a final failure
+	delivered       bool  // after a final failure, or opened or clicked
 	failedUs        int64 // the latest
 }
 
@@ -71,8 +71,8 @@ func (s *Survey) failed(ev *schema.DeliveryEvent, v *schema.Verdict, class strin
 	}
 }
 
-// delivered takes in a delivery: whoever failed before is alive.
-func (s *Survey) delivered(ev *schema.DeliveryEvent) {
+// alive takes in a delivery, or that a person opened or clicked: whoever failed before is alive.
+func (s *Survey) alive(ev *schema.DeliveryEvent) {
 	if len(s.recipients) == 0 {
 		return
 	}
@@ -88,7 +88,7 @@ type Naive struct {
 	Evidence  int64        `json:"evidence"`  // of those, a failure that says that the recipient does not exist, and no delivery after
 	Wrong     int64        `json:"wrong"`     // the others
 	Share     float64      `json:"share"`     // Wrong of Dropped, 0 to 1
-	Delivered int64        `json:"delivered"` // of Wrong: delivered to later in this log
+	Delivered int64        `json:"delivered"` // of Wrong: delivered to later in this log, or read by a person
 	Weak      int64        `json:"weak"`      // of Wrong: says something about the recipient, but not enough alone
 	Domain    int64        `json:"domain"`    // of Wrong: speaks of the domain
 	Nothing   int64        `json:"nothing"`   // of Wrong: says nothing about the recipient

@@ -12,7 +12,7 @@ import (
 type Report struct {
 	Input     Stats      `json:"input"`
 	Ruleset   string     `json:"ruleset"`
-	Outcomes  []Count    `json:"outcomes"`  // events by outcome, in the order of schema
+	Outcomes  []Count    `json:"outcomes"`  // events by outcome, in the order of schema; machine is engagement by machines
 	Providers []Provider `json:"providers"` // most attempts first
 	Codeless  []Silence  `json:"codeless"`  // in the order of a delivery; kinds that do not occur are left out
 	Unknown   Unknown    `json:"unknown"`
@@ -36,21 +36,49 @@ type Provider struct {
 	Suspended int64    `json:"suspended"`
 	Share     float64  `json:"delivered_share"` // of the recipients whose message has ended: delivered, bounced or expired; 0 if none has
 	Reasons   []Reason `json:"reasons"`         // most events first
+	After
 }
 
-func (p *Provider) ended() int64    { return p.Delivered + p.Bounced + p.Expired }
-func (p *Provider) failures() int64 { return p.Deferred + p.Bounced + p.Expired + p.Suspended }
+// After is what came when delivery was over: mail about mail, and what people did. What did not occur is left out.
+type After struct {
+	AsyncBounced int64 `json:"async_bounced,omitempty"` // refused by mail after the next hop had taken it
+	Delayed      int64 `json:"delayed,omitempty"`       // warnings by mail
+	Complaints   int64 `json:"complaints,omitempty"`
+	Unsubscribed int64 `json:"unsubscribed,omitempty"`
+	Opened       int64 `json:"opened,omitempty"`  // by a person
+	Clicked      int64 `json:"clicked,omitempty"` // by a person
+	Machine      int64 `json:"machine,omitempty"` // opened or clicked by a machine
+}
+
+func (a *After) add(b *After) {
+	a.AsyncBounced += b.AsyncBounced
+	a.Delayed += b.Delayed
+	a.Complaints += b.Complaints
+	a.Unsubscribed += b.Unsubscribed
+	a.Opened += b.Opened
+	a.Clicked += b.Clicked
+	a.Machine += b.Machine
+}
+
+func (p *Provider) ended() int64 { return p.Delivered + p.Bounced + p.Expired }
+
+func (p *Provider) failures() int64 {
+	return p.Deferred + p.Bounced + p.Expired + p.Suspended + p.AsyncBounced
+}
 
 // Reason counts failures of one class; those behind expiries and postponements under the class of their cause.
 type Reason struct {
-	Class     string `json:"class"`
-	Deferred  int64  `json:"deferred"`
-	Bounced   int64  `json:"bounced"`
-	Expired   int64  `json:"expired"`
-	Suspended int64  `json:"suspended"`
+	Class        string `json:"class"`
+	Deferred     int64  `json:"deferred"`
+	Bounced      int64  `json:"bounced"`
+	Expired      int64  `json:"expired"`
+	Suspended    int64  `json:"suspended"`
+	AsyncBounced int64  `json:"async_bounced,omitempty"`
 }
 
-func (r *Reason) events() int64 { return r.Deferred + r.Bounced + r.Expired + r.Suspended }
+func (r *Reason) events() int64 {
+	return r.Deferred + r.Bounced + r.Expired + r.Suspended + r.AsyncBounced
+}
 
 // Silence counts failures in which no server gave an answer.
 type Silence struct {
@@ -87,7 +115,7 @@ func (s *Survey) Report(input Stats) *Report {
 	}
 	for o, n := range s.outcomes {
 		if n > 0 {
-			r.Outcomes = append(r.Outcomes, Count{cmp.Or(schema.Outcome(o).Name(), "unspecified"), n})
+			r.Outcomes = append(r.Outcomes, Count{outcomeName(o), n})
 		}
 	}
 	for name, c := range s.providers {
@@ -111,18 +139,32 @@ func (s *Survey) Report(input Stats) *Report {
 	return r
 }
 
+// outcomeName names a count by outcome.
+func outcomeName(o int) string {
+	if o == machines {
+		return "machine"
+	}
+	return cmp.Or(schema.Outcome(o).Name(), "unspecified")
+}
+
 func (c *providerCount) provider(name string) Provider {
 	at := func(n *[outcomes]int64, o schema.Outcome) int64 { return n[o] }
 	p := Provider{
 		Provider: name, Delivered: at(&c.outcomes, schema.Outcome_DELIVERED), Deferred: at(&c.outcomes, schema.Outcome_DEFERRED),
 		Bounced: at(&c.outcomes, schema.Outcome_BOUNCED), Expired: at(&c.outcomes, schema.Outcome_EXPIRED),
 		Suspended: at(&c.outcomes, schema.Outcome_SUSPENDED), Reasons: []Reason{},
+		After: After{
+			AsyncBounced: at(&c.outcomes, schema.Outcome_ASYNC_BOUNCE), Delayed: at(&c.outcomes, schema.Outcome_DELAYED),
+			Complaints: at(&c.outcomes, schema.Outcome_COMPLAINT), Unsubscribed: at(&c.outcomes, schema.Outcome_UNSUBSCRIBED),
+			Opened: at(&c.outcomes, schema.Outcome_OPENED), Clicked: at(&c.outcomes, schema.Outcome_CLICKED), Machine: c.outcomes[machines],
+		},
 	}
 	p.Attempts = p.Delivered + p.Deferred + p.Bounced
 	p.Share = share(p.Delivered, p.ended())
 	for class, n := range c.reasons {
 		p.Reasons = append(p.Reasons, Reason{
 			class, at(n, schema.Outcome_DEFERRED), at(n, schema.Outcome_BOUNCED), at(n, schema.Outcome_EXPIRED), at(n, schema.Outcome_SUSPENDED),
+			at(n, schema.Outcome_ASYNC_BOUNCE),
 		})
 	}
 	slices.SortFunc(p.Reasons, func(a, b Reason) int {

@@ -65,8 +65,8 @@ func (s *Survey) silent(ev *schema.DeliveryEvent, v *schema.Verdict) {
 		kind = silentExpiry
 	case ev.Outcome == schema.Outcome_SUSPENDED:
 		kind = silentSuspended
-	case ev.SmtpCode != 0 || ev.Origin == schema.Origin_REMOTE_REPLY:
-		return
+	case ev.SmtpCode != 0 || ev.Origin == schema.Origin_REMOTE_REPLY || ev.Outcome == schema.Outcome_ASYNC_BOUNCE:
+		return // a bounce mail is an answer
 	default:
 		kind = silenceOf(ev.Phase, v.Class)
 	}

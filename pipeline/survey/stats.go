@@ -24,6 +24,7 @@ type Stats struct {
 	Hosts    int         `json:"hosts"`   // with an event
 	First    time.Time   `json:"first,omitzero"`
 	Last     time.Time   `json:"last,omitzero"` // latest stamp of any line
+	Feeds    []FeedCount `json:"feeds"`         // with a failure, the one that hides most first
 	Detail   []LineCount `json:"detail"`        // by kind, the most frequent first; the sum is Lines
 }
 
@@ -109,7 +110,7 @@ func kindName(k mtalog.Kind) string {
 }
 
 func (c *counts) stats() Stats {
-	s := Stats{First: c.first, Last: c.late, Detail: []LineCount{}}
+	s := Stats{First: c.first, Last: c.late, Feeds: []FeedCount{}, Detail: []LineCount{}}
 	for _, n := range c.lines {
 		s.Lines += n.Lines
 		switch n.Kind {
@@ -150,5 +151,5 @@ func (s Stats) WriteText(w io.Writer) error {
 			}
 		}
 	}
-	return nil
+	return writeFeeds(w, s.Feeds)
 }

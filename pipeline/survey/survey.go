@@ -16,7 +16,11 @@ const (
 	sampleBytes   = 400     // of a text that is kept
 )
 
-const outcomes = int(schema.Outcome_SUSPENDED) + 1
+// Counts by outcome have the outcomes of schema and one more: engagement by machines, which stands apart.
+const (
+	machines = int(schema.Outcome_UNSUBSCRIBED) + 1
+	outcomes = machines + 1
+)
 
 // Survey adds up events. It is not safe for concurrent use; make one with New.
 type Survey struct {
@@ -56,13 +60,19 @@ func New(set *rules.Set, showAddresses bool) *Survey {
 	}
 }
 
-// Event takes an event in. It keeps nothing of ev.
+// Event takes an event in. It keeps nothing of ev. What mail tells a second time is left out.
 func (s *Survey) Event(ev *schema.DeliveryEvent) {
+	if ev.Joined {
+		return
+	}
 	in := EventInput(ev)
 	v := &s.verdict
 	s.set.Classify(&in, v)
 	outcome := int(ev.Outcome)
-	if outcome < 0 || outcome >= outcomes {
+	switch {
+	case ev.ByMachine():
+		outcome = machines
+	case outcome < 0 || outcome >= machines:
 		outcome = 0 // of a later schema
 	}
 	s.outcomes[outcome]++
@@ -72,9 +82,14 @@ func (s *Survey) Event(ev *schema.DeliveryEvent) {
 		s.providers[v.Provider] = p
 	}
 	p.outcomes[outcome]++
-	if ev.Outcome == schema.Outcome_DELIVERED {
-		s.delivered(ev)
+	switch ev.Outcome {
+	case schema.Outcome_DELIVERED, schema.Outcome_OPENED, schema.Outcome_CLICKED:
+		if outcome != machines {
+			s.alive(ev)
+		}
 		return
+	case schema.Outcome_COMPLAINT, schema.Outcome_UNSUBSCRIBED, schema.Outcome_DELAYED:
+		return // no failures: nothing was refused by a server, or nothing is final
 	}
 	class := reasonOf(v)
 	n := p.reasons[class]

@@ -316,7 +316,7 @@ func TestHostileLogStaysText(t *testing.T) {
 		Outcome: schema.Outcome_BOUNCED, Final: true, SmtpCode: 550, Origin: schema.Origin_REMOTE_REPLY,
 		Text: "550 " + evil + " secret.person@example.com", Recipient: "secret.person" + evil + "@example.com", RemoteHost: evil,
 	}
-	stats := Stats{Detail: []LineCount{{Kind: "unparsed", Daemon: evil, Reason: "frame", Lines: 1, Samples: []string{evil}}}}
+	stats := Stats{Detail: []LineCount{{Kind: "unparsed", Daemon: evil, Reason: "frame", Lines: 1, Samples: []string{evil}}}, Feeds: []FeedCount{{Feed: evil, Failures: 1}}}
 	for _, show := range []bool{false, true} {
 		s := New(ownRules(t), show)
 		s.Event(hostile)

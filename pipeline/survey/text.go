@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,7 @@ func (r *Report) WriteText(w io.Writer, st Style) error {
 	p.input(r)
 	p.outcomes(r)
 	p.providers(r)
+	p.afterwards(r)
 	p.reasons(r)
 	p.codeless(r)
 	p.unknown(r)
@@ -151,9 +153,53 @@ func (p *page) providers(r *Report) {
 	p.table(t)
 }
 
+// afterwards is what came when delivery was over. A log alone tells nothing of it.
+func (p *page) afterwards(r *Report) {
+	t := table{
+		head:  []string{"provider", "async bounces", "delay warnings", "complaints", "unsubscribed", "opened", "clicked", "by machines"},
+		right: []int{1, 2, 3, 4, 5, 6, 7},
+	}
+	row := func(name string, a *After) {
+		t.rows = append(t.rows, []string{
+			name, number(a.AsyncBounced), number(a.Delayed), number(a.Complaints), number(a.Unsubscribed), number(a.Opened), number(a.Clicked), number(a.Machine),
+		})
+	}
+	rest, more := After{}, 0
+	for i := range r.Providers {
+		q := &r.Providers[i]
+		switch {
+		case q.After == After{}:
+		case len(t.rows) < maxProviderRows:
+			row(q.Provider, &q.After)
+		default:
+			more++
+			rest.add(&q.After)
+		}
+	}
+	if len(t.rows) == 0 {
+		return
+	}
+	if more > 0 {
+		row(fmt.Sprintf("(%d more)", more), &rest)
+	}
+	p.heading("After the next hop had taken it")
+	p.table(t)
+}
+
 func (p *page) reasons(r *Report) {
 	p.heading("Reasons (rule set %s)", r.Ruleset)
 	t := table{head: []string{"provider", "class", "deferred", "suspended", "bounced", "expired"}, right: []int{2, 3, 4, 5}}
+	mail := slices.ContainsFunc(r.Providers, func(q Provider) bool { return q.AsyncBounced > 0 })
+	if mail {
+		t.head, t.right = append(t.head, "async bounces"), append(t.right, 6)
+	}
+	row := func(provider, class string, c *Reason) {
+		cells := []string{provider, class, number(c.Deferred), number(c.Suspended), number(c.Bounced), number(c.Expired)}
+		if mail {
+			cells = append(cells, number(c.AsyncBounced))
+		}
+		t.rows = append(t.rows, cells)
+	}
 	total := map[string]int64{}
 	for i, q := range r.Providers {
 		rest := Reason{}
@@ -167,16 +213,17 @@ func (p *page) reasons(r *Report) {
 				if k == 0 {
 					name = q.Provider
 				}
-				t.rows = append(t.rows, []string{name, c.Class, number(c.Deferred), number(c.Suspended), number(c.Bounced), number(c.Expired)})
+				row(name, c.Class, c)
 			default:
 				rest.Deferred += c.Deferred
 				rest.Suspended += c.Suspended
 				rest.Bounced += c.Bounced
 				rest.Expired += c.Expired
+				rest.AsyncBounced += c.AsyncBounced
 			}
 		}
 		if n := len(q.Reasons) - maxReasonRows; n > 0 && i < maxProviderRows {
-			t.rows = append(t.rows, []string{"", fmt.Sprintf("(%d more)", n), number(rest.Deferred), number(rest.Suspended), number(rest.Bounced), number(rest.Expired)})
+			row("", fmt.Sprintf("(%d more)", n), &rest)
 		}
 	}
 	if len(t.rows) == 0 {
@@ -251,7 +298,7 @@ func (p *page) naive(r *Report) {
 		count int64
 		words string
 	}{
-		{n.Delivered, "nothing any more: a later message was delivered"},
+		{n.Delivered, "nothing any more: mail was delivered or read later"},
 		{n.Nothing, "nothing about them: rate, block, content, network"},
 		{n.Weak, "too little alone, such as a full mailbox"},
 		{n.Domain, "something about the domain, not about them"},

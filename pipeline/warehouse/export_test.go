@@ -28,7 +28,7 @@ func Enums() map[string]map[string][]string {
 		"outcomes_1m": {"outcome": outcomes, "acceptance": acceptances},
 		"failures": {
 			"outcome": outcomes, "enhanced_source": enhancedSources, "phase": phases, "origin": origins, "permanence": permanences,
-			"scope": scopes, "confidence": confidences, "retry": retries, "suppress": suppresses,
+			"scope": scopes, "confidence": confidences, "retry": retries, "suppress": suppresses, "trust": trusts,
 		},
 		"decisions":    {"state": recipientStates, "previous": recipientStates, "acceptance": acceptances},
 		"suppressions": {"state": recipientStates},

@@ -13,7 +13,7 @@ import (
 	"carom.dev/carom/schema"
 )
 
-// FailureRow is one classified event that is not a plain delivery. The caller keeps both messages unchanged during the
+// FailureRow is one classified event that is no success: neither a delivery nor engagement. The caller keeps both messages unchanged during the
 // insert and owns them afterwards.
 type FailureRow struct {
 	Event   *schema.DeliveryEvent
@@ -30,13 +30,15 @@ var (
 	confidences     = enumOf(schema.Confidence_name, schema.Confidence.Name)
 	retries         = enumOf(schema.Retry_name, schema.Retry.Name)
 	suppresses      = enumOf(schema.Suppress_name, schema.Suppress.Name)
+	trusts          = enumOf(schema.Trust_name, schema.Trust.Name)
 )
 
 const insertFailures = `INSERT INTO failures (event_id, occurred_at, provider, class, outcome, final, attempt, smtp_code, enhanced_code, enhanced_source,
 	text, template, phase, origin, permanence, scope, confidence, retry, suppress, rule, ruleset, list_operator, mitigation_url, provider_code,
 	new_provider_code, cause_class, cause_smtp_code, cause_enhanced_code, cause_text, recipient, recipient_key, domain, sender, has_sender, tenant,
-	stream, source_ip, remote_host, remote_ip, relay, relay_port, delay_ms, has_delay, delay_before_qmgr_ms, delay_in_qmgr_ms, delay_connect_ms,
-	delay_transmit_ms, mta, mta_host, instance, queue_id, message_id, raw_topic, raw_partition, raw_offset, raw_index, raw_line, orphan, backfill)`
+	stream, campaign, source_ip, remote_host, remote_ip, relay, relay_port, delay_ms, has_delay, delay_before_qmgr_ms, delay_in_qmgr_ms, delay_connect_ms,
+	delay_transmit_ms, mta, mta_host, instance, queue_id, message_id, raw_topic, raw_partition, raw_offset, raw_index, raw_line, orphan, backfill,
+	trust, joined, reporting_mta, forwarded_to, feed, feed_event_id)`
 
 // InsertFailures writes raw failures; a row with the event id of an older one replaces it. token names the batch (topic,
 // partition, first offset): the server drops a whole batch that it has just seen, before it costs a merge. The number and
@@ -120,7 +122,8 @@ func fillFailures(c *columns, rows []FailureRow) {
 	add(c, rows, func(r FailureRow) bool { return r.Event.HasSender })
 	event((*schema.DeliveryEvent).GetTenant)
 	event((*schema.DeliveryEvent).GetStream)
-	event((*schema.DeliveryEvent).GetSourceIp)
+	event((*schema.DeliveryEvent).GetCampaign)
+	event((*schema.DeliveryEvent).CountedSource)
 	event((*schema.DeliveryEvent).GetRemoteHost)
 	event((*schema.DeliveryEvent).GetRemoteIp)
 	event((*schema.DeliveryEvent).GetRelay)
@@ -143,4 +146,10 @@ func fillFailures(c *columns, rows []FailureRow) {
 	event(func(e *schema.DeliveryEvent) string { return e.GetRaw().GetLine() })
 	add(c, rows, func(r FailureRow) bool { return r.Event.Orphan })
 	add(c, rows, func(r FailureRow) bool { return r.Event.Backfill })
+	add(c, rows, func(r FailureRow) string { return trusts.name(int32(r.Event.Trust)) })
+	add(c, rows, func(r FailureRow) bool { return r.Event.Joined })
+	event((*schema.DeliveryEvent).GetReportingMta)
+	event((*schema.DeliveryEvent).GetForwardedTo)
+	event((*schema.DeliveryEvent).GetFeed)
+	event((*schema.DeliveryEvent).GetFeedEventId)
 }

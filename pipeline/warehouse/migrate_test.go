@@ -64,6 +64,55 @@ func TestConcurrentMigrationsAgree(t *testing.T) {
 	}
 }
 
+// A database of the version before is taken over without rewriting a part; its rows have the defaults of what is new, and a
+// process of that version, which knows nothing of it, may still write.
+func TestUpgradeTakesOverRows(t *testing.T) {
+	dsn := embeddedtest.RequireClickHouse(t)
+	db, err := warehouse.Open(t.Context(), warehouse.Config{DSN: dsn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	before := fstest.MapFS{}
+	for _, name := range []string{"0001_cells", "0002_failures", "0003_decisions", "0004_incidents", "0005_views"} {
+		text, err := schema.ClickHouseMigrations.ReadFile("clickhouse/" + name + ".sql")
+		if err != nil {
+			t.Fatal(err)
+		}
+		before["clickhouse/"+name+".sql"] = &fstest.MapFile{Data: text}
+	}
+	if err := db.MigrateFiles(t.Context(), before); err != nil {
+		t.Fatal(err)
+	}
+	write := func(id string) {
+		t.Helper()
+		for _, q := range []string{
+			"INSERT INTO failures (event_id, occurred_at, outcome, phase, mta, provider, class) SELECT '" + id + "', now(), 'bounced', 'rcpt', 'postfix', 'apple', 'recipient.unknown'",
+			"INSERT INTO outcomes_1m (minute, provider, outcome, events, opened_at) SELECT now(), 'apple', 'delivered', 1, cityHash64('" + id + "')",
+		} {
+			if err := db.Exec(t.Context(), q); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	write("old")
+	if err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	write("older process")
+	for q, want := range map[string]string{
+		"SELECT arrayStringConcat(groupArray(concat(event_id, toString(trust), toString(joined), campaign, feed)), ' ') FROM (SELECT * FROM failures FINAL ORDER BY event_id)": "oldfalse older processfalse",
+		"SELECT concat(toString(sum(failures)), ' ', toString(sum(no_code)), ' ', toString(sum(no_phase))) FROM feed_opacity":                                                  "2 2 0",
+		"SELECT toString(sum(events)) FROM top_failures":                                            "2",
+		"SELECT concat(toString(sum(delivered)), ' ', toString(sum(opened))) FROM providers_hourly": "2 0",
+		"SELECT toString(count()) FROM system.mutations WHERE database = currentDatabase()":         "0",
+	} {
+		if got, err := db.Text(t.Context(), q); err != nil || got != want {
+			t.Errorf("%s: got %q, want %q, %v", q, got, want, err)
+		}
+	}
+}
+
 func TestChangedMigrationIsRefused(t *testing.T) {
 	db := open(t)
 	changed := fstest.MapFS{}

@@ -93,9 +93,10 @@ func (db *DB) Samples(ctx context.Context, fromMinute, toMinute int64) ([]Sample
 func seconds(minute int64) uint32 { return uint32(min(max(minute, 0), maxMinute+1) * 60) }
 
 // Evidence returns the largest groups of failures of a provider and class that happened from from up to, not including,
-// to: what a postmaster desk asks for. Backfill is left out. Failures are grouped by code, by words (the template where
-// there is one, else the text with every address masked), by source and by remote host; OccurredAtUs is the group's last
-// event and Text, addresses masked, is that event's. The order is by count, falling, and complete.
+// to: what a postmaster desk asks for. Backfill is left out, what mail tells a second time, and mail that is not believed.
+// Failures are grouped by code, by words (the template where there is one, else the text with every address masked), by
+// source and by remote host; OccurredAtUs is the group's last event and Text, addresses masked, is that event's. The order is
+// by count, falling, and complete.
 func (db *DB) Evidence(ctx context.Context, provider, class string, from, to time.Time, limit int) ([]*schema.Evidence, error) {
 	const q = `SELECT toInt32(smtp_code) AS code, enhanced_code, source_ip, remote_host, remote_ip,
 		toInt64(count()) AS n, toUnixTimestamp64Micro(max(occurred_at)) AS last, argMax(masked, (occurred_at, event_id)) AS words
@@ -104,7 +105,7 @@ func (db *DB) Evidence(ctx context.Context, provider, class string, from, to tim
 		SELECT *, replaceRegexpAll(if(position(recipient, '@') = 0, text, replaceAll(text, recipient, '***')),
 			'[^\\s<>@"\'(),;:\\[\\]]+@[^\\s<>@"\'(),;:\\[\\]]+', '***') AS masked
 		FROM failures FINAL
-		WHERE provider = {provider:String} AND class = {class:String} AND NOT backfill
+		WHERE provider = {provider:String} AND class = {class:String} AND NOT backfill AND NOT joined AND trust != 'none'
 			AND toDate(occurred_at) >= toDate({from:DateTime64(6, 'UTC')}) AND toDate(occurred_at) <= toDate({to:DateTime64(6, 'UTC')})
 			AND occurred_at >= {from:DateTime64(6, 'UTC')} AND occurred_at < {to:DateTime64(6, 'UTC')}
 	)
@@ -125,15 +126,15 @@ func (db *DB) Evidence(ctx context.Context, provider, class string, from, to tim
 const maxBreakdown = 100
 
 // Breakdown counts failures of a provider and class from from up to, not including, to by one dimension: domain, tenant,
-// source_ip or remote_host. Backfill is left out; at most the 100 largest values come, falling. Attempts are known for
-// source_ip only, from the cube, whose minutes are whole; elsewhere they are 0.
+// source_ip or remote_host. The same is left out as by Evidence; at most the 100 largest values come, falling. Attempts are
+// known for source_ip only, from the cube, whose minutes are whole; elsewhere they are 0.
 func (db *DB) Breakdown(ctx context.Context, provider, class string, from, to time.Time, dimension string) ([]*schema.Breakdown, error) {
 	const q = `WITH observed AS
 	(
 		SELECT multiIf({dimension:String} = 'domain', toString(domain), {dimension:String} = 'tenant', toString(tenant),
 			{dimension:String} = 'source_ip', toString(source_ip), toString(remote_host)) AS value, toInt64(count()) AS n
 		FROM failures FINAL
-		WHERE provider = {provider:String} AND class = {class:String} AND NOT backfill
+		WHERE provider = {provider:String} AND class = {class:String} AND NOT backfill AND NOT joined AND trust != 'none'
 			AND toDate(occurred_at) >= toDate({from:DateTime64(6, 'UTC')}) AND toDate(occurred_at) <= toDate({to:DateTime64(6, 'UTC')})
 			AND occurred_at >= {from:DateTime64(6, 'UTC')} AND occurred_at < {to:DateTime64(6, 'UTC')}
 		GROUP BY value

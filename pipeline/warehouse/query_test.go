@@ -89,6 +89,8 @@ func TestFailureColumnsHoldTheirFields(t *testing.T) {
 	f.Event.Cause = &schema.Cause{SmtpCode: 451, EnhancedCode: "4.3.0", Text: "try later"}
 	f.Verdict.Template, f.Verdict.ListOperator, f.Verdict.MitigationUrl = "tpl", "op", "https://example.net/x"
 	f.Verdict.ProviderCode, f.Verdict.NewProviderCode, f.Verdict.CauseClass = "CS01", true, "net.timeout"
+	f.Event.Campaign, f.Event.Trust, f.Event.Joined, f.Event.ReportingMta = "spring", schema.Trust_TRUST_KNOWN, true, "mx.example.net"
+	f.Event.ForwardedTo, f.Event.Feed, f.Event.FeedEventId = "user@example.com", "ses-eu", "feed-7"
 	insertFailures(t, db, "", f)
 	got, err := db.Text(t.Context(), `SELECT arrayStringConcat([event_id, toString(toUnixTimestamp64Micro(occurred_at)), provider, class, toString(outcome), toString(final),
 		toString(attempt), toString(smtp_code), enhanced_code, toString(enhanced_source), text, template, toString(phase), toString(origin), toString(permanence),
@@ -96,7 +98,8 @@ func TestFailureColumnsHoldTheirFields(t *testing.T) {
 		toString(new_provider_code), cause_class, toString(cause_smtp_code), cause_enhanced_code, cause_text, recipient, recipient_key, domain, sender,
 		toString(has_sender), tenant, stream, source_ip, remote_host, remote_ip, relay, toString(relay_port), toString(delay_ms), toString(has_delay),
 		toString(delay_before_qmgr_ms), toString(delay_in_qmgr_ms), toString(delay_connect_ms), toString(delay_transmit_ms), mta, mta_host, instance,
-		queue_id, message_id, raw_topic, toString(raw_partition), toString(raw_offset), toString(raw_index), raw_line, toString(orphan), toString(backfill)], '|') FROM failures`)
+		queue_id, message_id, raw_topic, toString(raw_partition), toString(raw_offset), toString(raw_index), raw_line, toString(orphan), toString(backfill),
+		campaign, toString(trust), toString(joined), reporting_mta, forwarded_to, feed, feed_event_id], '|') FROM failures`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,6 +111,7 @@ func TestFailureColumnsHoldTheirFields(t *testing.T) {
 		"true", "t0", "bulk", "192.0.2.0", "mx.example.org", "198.51.100.7", "mx.example.org", "25", "1500", "true",
 		"1", "2", "3", "4", "postfix", "mx1.sender.example", "postfix-out1",
 		"4F1234", "<1@sender.example>", "mta.raw", "3", "42", "1", "a line of the log", "true", "false",
+		"spring", "known", "true", "mx.example.net", "user@example.com", "ses-eu", "feed-7",
 	}, "|")
 	if got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
@@ -224,10 +228,12 @@ func TestEvidenceGroupsMaskedTexts(t *testing.T) {
 	for i, f := range templated {
 		f.Verdict.Template, f.Event.Text, f.Event.RemoteIp = "tpl", fmt.Sprintf("id %d gone", i), "198.51.100.9"
 	}
-	imported, later, stranger := failure(10), failure(4000), failure(11)
+	imported, later, stranger, again, forged := failure(10), failure(4000), failure(11), failure(12), failure(13)
 	imported.Event.Backfill = true
 	stranger.Verdict.Provider = "other"
-	rows = append(append(rows, other, imported, later, stranger), templated...)
+	again.Event.Outcome, again.Event.Joined = schema.Outcome_ASYNC_BOUNCE, true
+	forged.Event.Outcome, forged.Event.Trust = schema.Outcome_ASYNC_BOUNCE, schema.Trust_TRUST_NONE
+	rows = append(append(rows, other, imported, later, stranger, again, forged), templated...)
 	insertFailures(t, db, "t", rows...)
 	insertFailures(t, db, "again", rows...) // a replay counts nothing twice
 
@@ -257,6 +263,10 @@ func TestEvidenceGroupsMaskedTexts(t *testing.T) {
 func TestBreakdownCountsByEachDimension(t *testing.T) {
 	db := open(t)
 	insertFailures(t, db, "t", failures(0, 7)...)
+	again, forged := failure(7), failure(8)
+	again.Event.Outcome, again.Event.Joined = schema.Outcome_ASYNC_BOUNCE, true
+	forged.Event.Outcome, forged.Event.Trust = schema.Outcome_ASYNC_BOUNCE, schema.Trust_TRUST_NONE
+	insertFailures(t, db, "mail", again, forged)
 	m := epoch.Unix() / 60
 	for ip, n := range map[string]int64{"192.0.2.0": 40, "192.0.2.1": 30, "192.0.2.5": 9} {
 		c := delivered(m, "apple", 0, n)
@@ -351,13 +361,31 @@ func TestIncidentRevisionsAreStoredOnce(t *testing.T) {
 
 func TestViewsAnswer(t *testing.T) {
 	db := open(t)
-	insertFailures(t, db, "t", failures(0, 5)...)
+	again := failure(5)
+	again.Event.Outcome, again.Event.Joined = schema.Outcome_ASYNC_BOUNCE, true
+	insertFailures(t, db, "t", append(failures(0, 5), again)...)
 	rows := []warehouse.CellRow{{Cell: delivered(minute, "apple", 0, 3)}, {Cell: &schema.Cell{Minute: minute, Provider: "apple", Outcome: schema.Outcome_DEFERRED, Class: "greylisted", Events: 1}}}
+	for i, c := range []*schema.Cell{
+		{Outcome: schema.Outcome_OPENED},
+		{Outcome: schema.Outcome_CLICKED},
+		{Outcome: schema.Outcome_OPENED, Class: "machine"},
+		{Outcome: schema.Outcome_UNSUBSCRIBED, Class: "notice.unsubscribe"},
+	} {
+		c.Minute, c.Provider, c.Events = minute, "apple", int64(10<<i)
+		rows = append(rows, warehouse.CellRow{Cell: c})
+	}
 	if err := db.InsertCells(t.Context(), 0, rows); err != nil {
 		t.Fatal(err)
 	}
+	wantTable := []warehouse.ProviderClass{
+		{Provider: "apple", Class: "notice.unsubscribe", Events: 80}, {Provider: "apple", Events: 3, Delivered: 3}, {Provider: "apple", Class: "greylisted", Events: 1, Deferred: 1},
+	}
+	if table, err := db.ProviderClassTable(t.Context()); err != nil || !reflect.DeepEqual(table, wantTable) {
+		t.Errorf("got %+v, %v\nwant %+v", table, err, wantTable)
+	}
 	for q, want := range map[string]string{
-		"SELECT concat(provider, ' ', toString(events), ' ', toString(delivered_share), ' ', toString(mean_delay_ms)) FROM providers_hourly": "apple 4 0.75 10",
+		"SELECT concat(provider, ' ', toString(events), ' ', toString(delivered_share), ' ', toString(mean_delay_ms)) FROM providers_hourly": "apple 154 0.75 10",
+		"SELECT concat(toString(opened), ' ', toString(clicked), ' ', toString(machine), ' ', toString(unsubscribed)) FROM providers_hourly": "10 20 40 80",
 		"SELECT concat(class, ' ', toString(sum(events)), ' ', toString(max(recipients))) FROM top_failures GROUP BY class":                  "recipient.unknown 5 5",
 		"SELECT toString(count()) FROM suppressed_now": "0",
 		"SELECT toString(count()) FROM incidents_now":  "0",

@@ -11,22 +11,23 @@ import (
 )
 
 // ProviderClass is a line of the summary: what one provider answered with one class, backfill included. Deliveries have
-// no class.
+// no class. Engagement is no answer and left out.
 type ProviderClass struct {
 	Provider     string
 	Class        string
-	Events       int64 // all outcomes
+	Events       int64 // all other outcomes
 	Delivered    int64
 	Deferred     int64
 	Bounced      int64 // given up: bounced or expired
 	AsyncBounced int64
 }
 
-// ProviderClassTable returns all of outcomes_1m by provider and class, ordered by provider, events (falling) and class.
+// ProviderClassTable returns outcomes_1m by provider and class, ordered by provider, events (falling) and class.
 func (db *DB) ProviderClassTable(ctx context.Context) ([]ProviderClass, error) {
 	const q = `SELECT provider, class, toInt64(sum(events)) AS n, toInt64(sumIf(events, outcome = 'delivered')), toInt64(sumIf(events, outcome = 'deferred')),
 		toInt64(sumIf(events, outcome IN ('bounced', 'expired'))), toInt64(sumIf(events, outcome = 'async_bounce'))
 	FROM outcomes_1m FINAL
+	WHERE outcome NOT IN ('opened', 'clicked')
 	GROUP BY provider, class
 	ORDER BY provider, n DESC, class`
 	var out []ProviderClass

@@ -70,3 +70,45 @@ deliver dan: acceptance "not_accepted"
 # Releasing what nobody suppressed says nothing.
 manual to=fay release at=2000d
 ----
+
+# A wish to be left out is as good as a complaint: its tenant, at once, until a person lifts it.
+unsubscribe to=gil at=2000d tenant=t1
+unsubscribe to=gil at=2001d tenant=t1
+deliver to=gil at=2002d msg=g1 tenant=t1
+click to=gil at=2002d1h msg=g1 tenant=t1
+tick at=3000d
+manual to=gil release at=3000d
+unsubscribe to=gil at=3001d tenant=t1
+----
+  gil tenant:t1: ok -> suppressed at 2000d; notice.unsubscribe; unsubscribe, refused by the recipient; events [e14]
+unsubscribe gil: acceptance "not_accepted"
+unsubscribe gil: acceptance "not_accepted"
+deliver gil: acceptance "not_accepted"
+click gil: acceptance "accepted"
+  gil tenant:t1: suppressed -> ok at 3000d; manual; by eve: asked; events [e14]
+  gil tenant:t1: ok -> suppressed at 3001d; notice.unsubscribe; unsubscribe, refused by the recipient; events [e18]
+unsubscribe gil: acceptance "not_accepted"
+
+# What a person says ends a probation as a suppression of its own kind.
+fail to=hue at=3001d msg=h1 class=recipient.restricted tenant=t1
+fail to=hue at=3005d msg=h2 class=recipient.restricted tenant=t1
+fail to=hue at=3009d msg=h3 class=recipient.restricted tenant=t1
+fail to=hue at=3013d msg=h4 class=recipient.restricted tenant=t1
+fail to=hue at=3017d msg=h5 class=recipient.restricted tenant=t1
+fail to=hue at=3021d msg=h6 class=recipient.restricted tenant=t1
+fail to=hue at=3025d msg=h7 class=recipient.restricted tenant=t1
+tick at=3056d
+complain to=hue at=3057d tenant=t1
+tick at=4000d
+----
+fail hue: acceptance "not_accepted"
+fail hue: acceptance "not_accepted"
+fail hue: acceptance "not_accepted"
+fail hue: acceptance "not_accepted"
+fail hue: acceptance "not_accepted"
+fail hue: acceptance "not_accepted"
+  hue tenant:t1: ok -> suppressed at 3025d, until 3055d; recipient.restricted; restricted, 7 failures over 24 d; events [e22 e23 e24 e25]
+fail hue: acceptance "not_accepted"
+  hue tenant:t1: suppressed -> probation at 3055d; recipient.restricted; restricted, suppression ended; events [e22 e23 e24 e25]
+  hue tenant:t1: probation -> suppressed at 3057d; notice.complaint; complaint, refused by the recipient; events [e23 e24 e25 e26]
+complain hue: acceptance "not_accepted"

@@ -181,3 +181,21 @@ func TestDecisionIDsTellScopesApart(t *testing.T) {
 		t.Errorf("%d decisions", len(ids))
 	}
 }
+
+// A recipient's own word counts whether or not the policy lists its class.
+func TestRefusalNeedsNoClassInThePolicy(t *testing.T) {
+	text := strings.Replace(DefaultPolicy, "classes = notice.complaint notice.unsubscribe", "classes = notice.challenge", 1)
+	for _, o := range []schema.Outcome{schema.Outcome_COMPLAINT, schema.Outcome_UNSUBSCRIBED} {
+		s := NewStore()
+		genesis := &schema.Control{Body: &schema.Control_Genesis{Genesis: &schema.Genesis{Policy: text}}}
+		if err := s.Control(genesis, Position{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		s.Apply(&schema.DeliveryEvent{EventId: "e", OccurredAtUs: 1, Outcome: o, RecipientKey: []byte("a@x.example"), Tenant: "t1"},
+			&schema.Verdict{Class: "notice.x"}, Position{}, func(d *schema.Decision) { got = append(got, d.Scope+" "+d.State.Name()) })
+		if want := []string{"tenant:t1 suppressed"}; !slices.Equal(got, want) {
+			t.Errorf("%s: decided %q, want %q", o.Name(), got, want)
+		}
+	}
+}

@@ -66,4 +66,10 @@ func TestFeedOpacity(t *testing.T) {
 	if want := day + " api 4 2 4 2 0.5 0.5|" + day + " postfix 4 2 1 1 0.5 0.25"; err != nil || got != want {
 		t.Errorf("got %s, %v\nwant %s", got, err, want)
 	}
+	const cookbook = `SELECT feed, sum(failures) AS n, sum(no_code) AS code, sum(no_phase) AS phase, sum(neither) AS both
+    FROM feed_opacity WHERE day >= today() - 7 GROUP BY feed ORDER BY both / n DESC` // docs/clickhouse.md
+	got, err = db.Text(t.Context(), "SELECT toString(groupArray(tuple(*))) FROM ("+cookbook+")")
+	if want := "[('api',4,2,4,2),('postfix',4,2,1,1)]"; err != nil || got != want {
+		t.Errorf("got %s, %v, want %s", got, err, want)
+	}
 }

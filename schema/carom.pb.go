@@ -945,6 +945,7 @@ type Cause struct {
 	RemoteHost     string                 `protobuf:"bytes,7,opt,name=remote_host,json=remoteHost,proto3" json:"remote_host,omitempty"`
 	RemoteIp       string                 `protobuf:"bytes,8,opt,name=remote_ip,json=remoteIp,proto3" json:"remote_ip,omitempty"`
 	OccurredAtUs   int64                  `protobuf:"varint,9,opt,name=occurred_at_us,json=occurredAtUs,proto3" json:"occurred_at_us,omitempty"`
+	RemoteRecalled bool                   `protobuf:"varint,10,opt,name=remote_recalled,json=remoteRecalled,proto3" json:"remote_recalled,omitempty"` // as in DeliveryEvent
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1042,6 +1043,13 @@ func (x *Cause) GetOccurredAtUs() int64 {
 	return 0
 }
 
+func (x *Cause) GetRemoteRecalled() bool {
+	if x != nil {
+		return x.RemoteRecalled
+	}
+	return false
+}
+
 // DeliveryEvent is one recipient's answer as the log told it. Absent in the log is absent here.
 type DeliveryEvent struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
@@ -1082,13 +1090,14 @@ type DeliveryEvent struct {
 	RelayPort         int32                  `protobuf:"varint,36,opt,name=relay_port,json=relayPort,proto3" json:"relay_port,omitempty"`
 	Relay             string                 `protobuf:"bytes,37,opt,name=relay,proto3" json:"relay,omitempty"` // relay=none|local|HOST as logged, without address and port
 	Campaign          string                 `protobuf:"bytes,38,opt,name=campaign,proto3" json:"campaign,omitempty"`
-	Trust             Trust                  `protobuf:"varint,39,opt,name=trust,proto3,enum=carom.v1.Trust" json:"trust,omitempty"`              // of a bounce mail
-	Joined            bool                   `protobuf:"varint,40,opt,name=joined,proto3" json:"joined,omitempty"`                                // told by mail what the log of the same host has told already: kept as evidence, counted nowhere
-	Machine           bool                   `protobuf:"varint,41,opt,name=machine,proto3" json:"machine,omitempty"`                              // engagement by a machine: a prefetching proxy, a security scanner
-	ReportingMta      string                 `protobuf:"bytes,42,opt,name=reporting_mta,json=reportingMta,proto3" json:"reporting_mta,omitempty"` // of a bounce mail: who wrote it; who refused is remote_host
-	ForwardedTo       string                 `protobuf:"bytes,43,opt,name=forwarded_to,json=forwardedTo,proto3" json:"forwarded_to,omitempty"`    // of a bounce mail: the address that failed, where it is not the one that was mailed
-	Feed              string                 `protobuf:"bytes,44,opt,name=feed,proto3" json:"feed,omitempty"`                                     // name of the feed that told it
-	FeedEventId       string                 `protobuf:"bytes,45,opt,name=feed_event_id,json=feedEventId,proto3" json:"feed_event_id,omitempty"`  // the feed's own id of what happened
+	Trust             Trust                  `protobuf:"varint,39,opt,name=trust,proto3,enum=carom.v1.Trust" json:"trust,omitempty"`                     // of a bounce mail
+	Joined            bool                   `protobuf:"varint,40,opt,name=joined,proto3" json:"joined,omitempty"`                                       // told by mail what the log of the same host has told already: kept as evidence, counted nowhere
+	Machine           bool                   `protobuf:"varint,41,opt,name=machine,proto3" json:"machine,omitempty"`                                     // engagement by a machine: a prefetching proxy, a security scanner
+	ReportingMta      string                 `protobuf:"bytes,42,opt,name=reporting_mta,json=reportingMta,proto3" json:"reporting_mta,omitempty"`        // of a bounce mail: who wrote it; who refused is remote_host
+	ForwardedTo       string                 `protobuf:"bytes,43,opt,name=forwarded_to,json=forwardedTo,proto3" json:"forwarded_to,omitempty"`           // of a bounce mail: the address that failed, where it is not the one that was mailed
+	Feed              string                 `protobuf:"bytes,44,opt,name=feed,proto3" json:"feed,omitempty"`                                            // name of the feed that told it
+	FeedEventId       string                 `protobuf:"bytes,45,opt,name=feed_event_id,json=feedEventId,proto3" json:"feed_event_id,omitempty"`         // the feed's own id of what happened
+	RemoteRecalled    bool                   `protobuf:"varint,46,opt,name=remote_recalled,json=remoteRecalled,proto3" json:"remote_recalled,omitempty"` // remote_host is not told here: it is the host that answered last for the domain
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -1429,6 +1438,13 @@ func (x *DeliveryEvent) GetFeedEventId() string {
 		return x.FeedEventId
 	}
 	return ""
+}
+
+func (x *DeliveryEvent) GetRemoteRecalled() bool {
+	if x != nil {
+		return x.RemoteRecalled
+	}
+	return false
 }
 
 type Verdict struct {
@@ -3620,7 +3636,7 @@ const file_carom_proto_rawDesc = "" +
 	"\n" +
 	"connect_ms\x18\x03 \x01(\x03R\tconnectMs\x12\x1f\n" +
 	"\vtransmit_ms\x18\x04 \x01(\x03R\n" +
-	"transmitMs\"\xd5\x02\n" +
+	"transmitMs\"\xfe\x02\n" +
 	"\x05Cause\x12\x1b\n" +
 	"\tsmtp_code\x18\x01 \x01(\x05R\bsmtpCode\x12#\n" +
 	"\renhanced_code\x18\x02 \x01(\tR\fenhancedCode\x12\x12\n" +
@@ -3631,8 +3647,9 @@ const file_carom_proto_rawDesc = "" +
 	"\vremote_host\x18\a \x01(\tR\n" +
 	"remoteHost\x12\x1b\n" +
 	"\tremote_ip\x18\b \x01(\tR\bremoteIp\x12$\n" +
-	"\x0eoccurred_at_us\x18\t \x01(\x03R\foccurredAtUs\"\xf6\n" +
-	"\n" +
+	"\x0eoccurred_at_us\x18\t \x01(\x03R\foccurredAtUs\x12'\n" +
+	"\x0fremote_recalled\x18\n" +
+	" \x01(\bR\x0eremoteRecalled\"\x9f\v\n" +
 	"\rDeliveryEvent\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12$\n" +
 	"\x0eoccurred_at_us\x18\x02 \x01(\x03R\foccurredAtUs\x12\x10\n" +
@@ -3682,7 +3699,8 @@ const file_carom_proto_rawDesc = "" +
 	"\rreporting_mta\x18* \x01(\tR\freportingMta\x12!\n" +
 	"\fforwarded_to\x18+ \x01(\tR\vforwardedTo\x12\x12\n" +
 	"\x04feed\x18, \x01(\tR\x04feed\x12\"\n" +
-	"\rfeed_event_id\x18- \x01(\tR\vfeedEventId\"\xfe\x04\n" +
+	"\rfeed_event_id\x18- \x01(\tR\vfeedEventId\x12'\n" +
+	"\x0fremote_recalled\x18. \x01(\bR\x0eremoteRecalled\"\xfe\x04\n" +
 	"\aVerdict\x12\x14\n" +
 	"\x05class\x18\x01 \x01(\tR\x05class\x124\n" +
 	"\n" +

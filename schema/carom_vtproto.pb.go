@@ -77,6 +77,7 @@ func (m *Cause) CloneVT() *Cause {
 	r.RemoteHost = m.RemoteHost
 	r.RemoteIp = m.RemoteIp
 	r.OccurredAtUs = m.OccurredAtUs
+	r.RemoteRecalled = m.RemoteRecalled
 	if len(m.unknownFields) > 0 {
 		r.unknownFields = make([]byte, len(m.unknownFields))
 		copy(r.unknownFields, m.unknownFields)
@@ -136,6 +137,7 @@ func (m *DeliveryEvent) CloneVT() *DeliveryEvent {
 	r.ForwardedTo = m.ForwardedTo
 	r.Feed = m.Feed
 	r.FeedEventId = m.FeedEventId
+	r.RemoteRecalled = m.RemoteRecalled
 	if rhs := m.RecipientKey; rhs != nil {
 		tmpBytes := make([]byte, len(rhs))
 		copy(tmpBytes, rhs)
@@ -979,6 +981,16 @@ func (m *Cause) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.RemoteRecalled {
+		i--
+		if m.RemoteRecalled {
+			dAtA[i] = 1
+		} else {
+			dAtA[i] = 0
+		}
+		i--
+		dAtA[i] = 0x50
+	}
 	if m.OccurredAtUs != 0 {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.OccurredAtUs))
 		i--
@@ -1064,6 +1076,18 @@ func (m *DeliveryEvent) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	if m.unknownFields != nil {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
+	}
+	if m.RemoteRecalled {
+		i--
+		if m.RemoteRecalled {
+			dAtA[i] = 1
+		} else {
+			dAtA[i] = 0
+		}
+		i--
+		dAtA[i] = 0x2
+		i--
+		dAtA[i] = 0xf0
 	}
 	if len(m.FeedEventId) > 0 {
 		i -= len(m.FeedEventId)
@@ -3545,6 +3569,9 @@ func (m *Cause) SizeVT() (n int) {
 	if m.OccurredAtUs != 0 {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.OccurredAtUs))
 	}
+	if m.RemoteRecalled {
+		n += 2
+	}
 	n += len(m.unknownFields)
 	return n
 }
@@ -3713,6 +3740,9 @@ func (m *DeliveryEvent) SizeVT() (n int) {
 	l = len(m.FeedEventId)
 	if l > 0 {
 		n += 2 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
+	if m.RemoteRecalled {
+		n += 3
 	}
 	n += len(m.unknownFields)
 	return n
@@ -5181,6 +5211,26 @@ func (m *Cause) UnmarshalVT(dAtA []byte) error {
 					break
 				}
 			}
+		case 10:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field RemoteRecalled", wireType)
+			}
+			var v int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				v |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			m.RemoteRecalled = bool(v != 0)
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -6440,6 +6490,26 @@ func (m *DeliveryEvent) UnmarshalVT(dAtA []byte) error {
 			}
 			m.FeedEventId = string(dAtA[iNdEx:postIndex])
 			iNdEx = postIndex
+		case 46:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field RemoteRecalled", wireType)
+			}
+			var v int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				v |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			m.RemoteRecalled = bool(v != 0)
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -12236,6 +12306,26 @@ func (m *Cause) UnmarshalVTUnsafe(dAtA []byte) error {
 					break
 				}
 			}
+		case 10:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field RemoteRecalled", wireType)
+			}
+			var v int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				v |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			m.RemoteRecalled = bool(v != 0)
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -13584,6 +13674,26 @@ func (m *DeliveryEvent) UnmarshalVTUnsafe(dAtA []byte) error {
 			}
 			m.FeedEventId = stringValue
 			iNdEx = postIndex
+		case 46:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field RemoteRecalled", wireType)
+			}
+			var v int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				v |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			m.RemoteRecalled = bool(v != 0)
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])

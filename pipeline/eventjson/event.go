@@ -45,6 +45,7 @@ func Append(b []byte, ev *schema.DeliveryEvent) []byte {
 	b = appendField(b, `,"source_ip":`, ev.SourceIp)
 	b = appendField(b, `,"remote_host":`, ev.RemoteHost)
 	b = appendField(b, `,"remote_ip":`, ev.RemoteIp)
+	b = appendTrue(b, `,"remote_recalled":true`, ev.RemoteRecalled)
 	if ev.HasDelay {
 		b = append(b, `,"delay_ms":`...)
 		b = strconv.AppendInt(b, ev.DelayMs, 10)

@@ -35,6 +35,7 @@ type eventObject struct {
 	SourceIP          string       `json:"source_ip"`
 	RemoteHost        string       `json:"remote_host"`
 	RemoteIP          string       `json:"remote_ip"`
+	RemoteRecalled    bool         `json:"remote_recalled"`
 	DelayMS           *int64       `json:"delay_ms"`
 	Delays            *delayObject `json:"delays_ms"`
 	EnhancedSource    string       `json:"enhanced_source"`
@@ -86,7 +87,7 @@ func ParseEvent(line []byte) (*schema.DeliveryEvent, error) {
 		EventId: o.EventID, OccurredAtUs: o.OccurredAt.UnixMicro(), Mta: o.MTA, MtaHost: o.MTAHost, QueueId: o.QueueID, MessageId: o.MessageID,
 		Recipient: o.Recipient, OriginalRecipient: o.OriginalRecipient, Tenant: o.Tenant, Stream: o.Stream, Attempt: o.Attempt,
 		Final: o.Final, SmtpCode: o.SMTPCode, EnhancedCode: o.EnhancedCode, Text: o.Text,
-		SourceIp: o.SourceIP, RemoteHost: o.RemoteHost, RemoteIp: o.RemoteIP, Backfill: o.Backfill,
+		SourceIp: o.SourceIP, RemoteHost: o.RemoteHost, RemoteIp: o.RemoteIP, RemoteRecalled: o.RemoteRecalled, Backfill: o.Backfill,
 		Raw: &schema.RawPosition{Topic: o.Raw.Topic, Partition: o.Raw.Partition, Offset: o.Raw.Offset, Line: o.Raw.Line},
 	}
 	if o.Sender != nil {

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"carom.dev/carom/pipeline/site"
-	"carom.dev/carom/pipeline/smtpreply"
 	"carom.dev/carom/schema"
 )
 
@@ -14,6 +13,7 @@ import (
 type Correlator struct {
 	cfg    Config
 	queue  queue
+	mx     lastMX
 	stats  Stats
 	site   *site.Site
 	stamps stamps
@@ -27,6 +27,7 @@ type Correlator struct {
 	delays schema.Delays
 	cause  schema.Cause
 	raw    schema.RawPosition
+	behind cause // of a suspension: what made Postfix suspend the destination
 }
 
 // NewCorrelator returns a Correlator with an empty table. It panics if cfg does not pass Validate.
@@ -34,7 +35,7 @@ func NewCorrelator(cfg Config) *Correlator {
 	if err := cfg.Validate(); err != nil {
 		panic("mtalog: " + err.Error())
 	}
-	return &Correlator{cfg: cfg, queue: newQueue()}
+	return &Correlator{cfg: cfg, queue: newQueue(), mx: newLastMX()}
 }
 
 func newQueue() queue { return queue{hosts: map[string]*hostQueue{}} }
@@ -42,7 +43,7 @@ func newQueue() queue { return queue{hosts: map[string]*hostQueue{}} }
 // Stats returns the counters so far.
 func (c *Correlator) Stats() Stats {
 	s := c.stats
-	s.Entries, s.Hosts, s.Bytes = c.queue.entries, len(c.queue.hosts), c.queue.bytes
+	s.Entries, s.Hosts, s.Bytes, s.Domains = c.queue.entries, len(c.queue.hosts), c.queue.bytes, len(c.mx.hosts)
 	return s
 }
 
@@ -95,7 +96,7 @@ func (c *Correlator) line(in *Input, emit func(*schema.DeliveryEvent)) Result {
 		r.At = time.UnixMicro(f.at).UTC()
 	}
 	class := classOf(f.daemon.of(in.Line))
-	if !isPostfix(f.instance.of(in.Line), class) || (in.Format != FormatAuto && in.Format != FormatPostfix) {
+	if (in.Format != FormatAuto && in.Format != FormatPostfix) || !(isPostfix(f.instance.of(in.Line), class) || c.saysPostfix(r.Host, in)) {
 		c.otherMTA(&r, in, emit)
 		return r
 	}
@@ -121,6 +122,23 @@ func isPostfix(instance []byte, class daemonClass) bool {
 	}
 	// syslog_name may be any word; then the daemon tells. rsyslogd/... and the like have no such daemons.
 	return class == daemonDelivers || class == daemonQueues || class == daemonOther
+}
+
+// saysPostfix tells Postfix's lines by their words, where syslog_name is a word of the site's own and rsyslog's RFC 5424
+// output has dropped the daemon. Only words that carry something count, behind what can be a queue id.
+func (c *Correlator) saysPostfix(host string, in *Input) bool {
+	f := &c.frame
+	if !f.daemon.empty() || formatOf(f.instance.of(in.Line)) != FormatAuto || queueIDEnd(in.Line, int(f.msg.from)) == 0 {
+		return false
+	}
+	scanMessage(in.Line, int(f.msg.from), &c.msg)
+	switch c.msg.shape {
+	case shapeDelivery, shapeProbe, shapeActive, shapeExpired, shapeMessageID, shapeHeader, shapeArrival:
+		return true
+	case shapeRemoved, shapeRequeued:
+		return c.lookup(host, c.msg.queueID.of(in.Line)) != nil
+	}
+	return false
 }
 
 // advance moves the clock of a host. A stamp that lies in the carrier's future is a wrong clock: it must not age the
@@ -164,7 +182,13 @@ func (c *Correlator) apply(host string, class daemonClass, in *Input, emit func(
 		}
 		c.describe(host, in)
 		return KindState, ReasonNone
-	case shapeRemoved, shapeRequeued:
+	case shapeRequeued: // pickup names the old id with the new one
+		if e := c.lookup(host, c.msg.queueID.of(in.Line)); e != nil {
+			c.queue.touch(e)
+			return KindState, ReasonNone
+		}
+		return KindState, ReasonUnknownEntry
+	case shapeRemoved:
 		e := c.lookup(host, c.msg.queueID.of(in.Line))
 		if e == nil {
 			return KindState, ReasonUnknownEntry
@@ -213,6 +237,12 @@ func (c *Correlator) describe(host string, in *Input) {
 	if e != nil && c.contradicts(e, in.Line) {
 		c.stats.Replaced++
 		c.queue.remove(e)
+		e = nil
+	}
+	if e == nil && !m.originalID.empty() {
+		if old := c.lookup(host, m.originalID.of(in.Line)); old != nil {
+			c.queue.rename(old, m.queueID.of(in.Line)) // requeued: the same message, with what is known of it
+		}
 	}
 	e = c.open(host, m.queueID.of(in.Line), in)
 	e.known = true
@@ -257,92 +287,11 @@ func (c *Correlator) bound() {
 	}
 }
 
-// deliver emits the event of a delivery line and updates the entry.
-func (c *Correlator) deliver(host string, in *Input, emit func(*schema.DeliveryEvent)) {
-	m := &c.msg
-	line := newTextLine(in.Line)
-	ev := c.newEvent(FormatPostfix, host, line.cut(c.frame.instance))
-	ev.QueueId = line.cut(m.queueID)
-	ev.Recipient = line.cut(m.recipient)
-	ev.OriginalRecipient = line.cut(m.original)
-	ev.Domain = domainOf(ev.Recipient)
-	ev.Relay = line.cut(m.relayHost)
-	ev.RelayPort = m.relayPort
-	ev.DelayMs, ev.HasDelay = m.delayMS, m.hasDelay
-	if m.hasDelays {
-		c.delays.Reset()
-		c.delays.BeforeQmgrMs, c.delays.InQmgrMs, c.delays.ConnectMs, c.delays.TransmitMs = m.delaysMS[0], m.delaysMS[1], m.delaysMS[2], m.delaysMS[3]
-		ev.Delays = &c.delays
-	}
-	suspended := c.answer(ev, line)
-	if ev.Outcome != schema.Outcome_DELIVERED {
-		c.raw.Line = line.raw()
-	}
-	c.account(ev, host, m.queueID.of(in.Line), in, attemptMade{suspended: suspended})
-	c.emit(ev, emit)
-}
-
-// answer fills in what the status and its text say.
-func (c *Correlator) answer(ev *schema.DeliveryEvent, line textLine) (suspended bool) {
-	m := &c.msg
-	remote := !m.relayIP.empty()
-	if remote {
-		ev.RemoteHost = ev.Relay
-		if ip := line.cut(m.relayIP); strings.IndexByte(ip, '/') < 0 {
-			ev.RemoteIp = ip
-		}
-	}
-	dsn := line.cut(m.dsn)
-	text := line.cut(m.text)
-	var reply string
-	if m.status == statusSent {
-		ev.Outcome, ev.Final, ev.Text = schema.Outcome_DELIVERED, true, text
-		ev.Origin = schema.Origin_LOCAL_MTA
-		if remote {
-			ev.Origin, ev.Phase, reply = schema.Origin_REMOTE_REPLY, schema.Phase_EOM, text
-		}
-	} else {
-		f := readWords(text, ev.Relay == "none")
-		if f.open && !m.cut && strings.HasSuffix(line.cut(span{m.text.from, m.text.to + 1}), ")") {
-			f = readWords(line.cut(span{m.text.from, m.text.to + 1}), ev.Relay == "none") // cut right behind the remote's own ")"
-		}
-		ev.Text, ev.Phase, ev.Origin = f.text, f.phase, f.origin
-		if !remote && f.host != "" {
-			ev.RemoteHost, ev.RemoteIp = splitHost(f.host)
-		}
-		switch {
-		case f.suspended:
-			ev.Outcome, suspended = schema.Outcome_SUSPENDED, true
-		case m.status == statusBounced:
-			ev.Outcome, ev.Final = schema.Outcome_BOUNCED, true
-		default:
-			ev.Outcome = schema.Outcome_DEFERRED
-		}
-		if f.origin == schema.Origin_REMOTE_REPLY {
-			reply = f.text
-		}
-	}
-	code, own := smtpreply.Codes(reply)
-	ev.SmtpCode = int32(code)
-	switch {
-	case own != "":
-		// QUIRK: where classes differ ("550 4.2.1") or a tab follows, Postfix overlooks the remote's code and writes 5.0.0 in
-		// dsn=; where it keeps a message in spite of a 5yz, it writes 4.x.x. The remote's own word is the evidence.
-		ev.EnhancedCode, ev.EnhancedSource = own, schema.EnhancedSource_ENHANCED_REMOTE
-	case dsn == "":
-		ev.EnhancedSource = schema.EnhancedSource_ENHANCED_NONE
-	case spokenBy(reply, dsn):
-		ev.EnhancedCode, ev.EnhancedSource = dsn, schema.EnhancedSource_ENHANCED_REMOTE
-	default:
-		ev.EnhancedCode, ev.EnhancedSource = dsn, schema.EnhancedSource_ENHANCED_MTA
-	}
-	return suspended
-}
-
 // attemptMade tells how a line counts among the attempts.
 type attemptMade struct {
-	suspended bool  // no attempt was made
-	run       int64 // lines of one attempt have the same; 0 where each line is an attempt
+	suspended bool   // no attempt was made
+	behind    *cause // of a suspension: what led to it; nil if that is not known, or says nothing about this recipient
+	run       int64  // lines of one attempt have the same; 0 where each line is an attempt
 }
 
 // account joins the event with the entry of its queue id.
@@ -384,11 +333,14 @@ func (c *Correlator) account(ev *schema.DeliveryEvent, host string, queueID []by
 		k = c.queue.wait(e, id)
 	}
 	e.waiting[k].attempts, e.waiting[k].run = attempts, made.run
-	if !made.suspended {
+	switch old := e.waiting[k].cause; {
+	case made.behind != nil && (old == nil || old.others):
+		c.queue.blame(e, k, *made.behind)
+	case !made.suspended:
 		c.queue.blame(e, k, cause{
 			at: ev.OccurredAtUs, code: ev.SmtpCode, enhanced: ev.EnhancedCode, source: ev.EnhancedSource,
 			text: cutText(ev.Text, maxRawBytes), phase: ev.Phase, origin: ev.Origin, host: ev.RemoteHost, ip: ev.RemoteIp,
-			instance: ev.Instance,
+			recalled: ev.RemoteRecalled, instance: ev.Instance,
 		})
 	}
 	c.bound()
@@ -444,7 +396,7 @@ func (c *Correlator) expired(ev *schema.DeliveryEvent, e *entry, r *recipient, t
 		c.cause.Reset()
 		c.cause.OccurredAtUs, c.cause.SmtpCode, c.cause.EnhancedCode, c.cause.EnhancedSource = f.at, f.code, f.enhanced, f.source
 		c.cause.Text, c.cause.Phase, c.cause.Origin = f.text, f.phase, f.origin
-		c.cause.RemoteHost, c.cause.RemoteIp = f.host, f.ip
+		c.cause.RemoteHost, c.cause.RemoteIp, c.cause.RemoteRecalled = f.host, f.ip, f.recalled
 		ev.Cause = &c.cause
 	}
 }

@@ -173,9 +173,54 @@ func TestStories(t *testing.T) {
 			21T08:00:02 mta1 postsuper[1]: AAAAAA1: removed
 			21T08:00:02 mta1 postsuper[1]: Deleted: 1 message
 			21T08:00:03 mta1 qmgr[1]: BBBBBB1: from=<s@x>, size=9, nrcpt=1 (queue active)
-			21T08:00:04 mta1 postsuper[1]: BBBBBB1: requeued`,
+			21T08:00:04 mta1 cleanup[1]: BBBBBB1: removed (canceled)
+			21T08:00:03 mta1 qmgr[1]: CCCCCC1: from=<s@x>, size=9, nrcpt=1 (queue active)
+			21T08:00:04 mta1 cleanup[1]: CCCCCC1: removed (discarded)`,
 			[]string{"a@x deferred from s@x attempt 1"},
 			func(s Stats) bool { return s.Waiting == 1 && s.Entries == 0 && s.Kinds[KindUnparsed] == 0 },
+		},
+		{
+			"a requeued message is the same under another id", `
+			21T08:00:00 mta1 qmgr[1]: AAAAAA1: from=<s@x>, size=9, nrcpt=2 (queue active)
+			21T08:00:01 mta1 smtp[1]: AAAAAA1: to=<a@x>, relay=none, ` + deferral + ` (x)
+			21T08:00:01 mta1 smtp[1]: AAAAAA1: to=<b@x>, ` + success + `
+			21T08:00:02 mta1 postsuper[1]: AAAAAA1: requeued
+			21T08:00:02 mta1 postsuper[1]: Requeued: 1 message
+			21T08:00:03 mta1 pickup[1]: BBBBBB1: uid=106 from=<s@x> orig_id=AAAAAA1
+			21T08:00:03 mta1 cleanup[1]: BBBBBB1: message-id=<2@x>
+			21T08:00:03 mta1 qmgr[1]: BBBBBB1: from=<s@x>, size=12, nrcpt=1 (queue active)
+			21T08:00:04 mta1 smtp[1]: BBBBBB1: to=<a@x>, relay=none, ` + deferral + ` (y)
+			21T08:20:00 mta1 qmgr[1]: BBBBBB1: from=<s@x>, status=expired, returned to sender
+			21T08:20:00 mta1 qmgr[1]: BBBBBB1: removed`,
+			[]string{
+				"a@x deferred from s@x attempt 1", "b@x delivered from s@x attempt 1", "a@x deferred from s@x attempt 2",
+				"a@x expired from s@x attempt 2 cause y",
+			},
+			func(s Stats) bool { return s.Unheard == 0 && s.Entries == 0 && s.Bytes == 0 && s.Replaced == 0 },
+		},
+		{
+			"an id that comes back after a requeue without pickup", `
+			21T08:00:00 mta1 qmgr[1]: AAAAAA1: from=<s@x>, size=9, nrcpt=1 (queue active)
+			21T08:00:02 mta1 postsuper[1]: AAAAAA1: requeued
+			21T08:00:03 mta1 pickup[1]: AAAAAA1: uid=106 from=<t@x>
+			21T08:00:04 mta1 smtp[1]: AAAAAA1: to=<a@x>, ` + success,
+			[]string{"a@x delivered from t@x attempt 1"},
+			func(s Stats) bool { return s.Replaced == 1 && s.Entries == 1 },
+		},
+		{
+			"what made Postfix suspend a destination is the cause of recipients that were never tried", `
+			21T08:00:00 mta1 qmgr[1]: AAAAAA1: from=<s@x>, size=9, nrcpt=3 (queue active)
+			21T08:00:01 mta1 error[1]: AAAAAA1: to=<a@x>, relay=none, delay=1, delays=0/0/1/0, dsn=4.4.1, status=deferred (delivery temporarily suspended: connect to h[192.0.2.7]:25: Connection refused)
+			21T08:00:01 mta1 smtp[1]: AAAAAA1: to=<b@x>, relay=none, ` + deferral + ` (own)
+			21T08:00:02 mta1 error[1]: AAAAAA1: to=<b@x>, relay=none, delay=1, delays=0/0/1/0, dsn=4.4.1, status=deferred (delivery temporarily suspended: connect to h[192.0.2.7]:25: Connection refused)
+			21T08:00:01 mta1 error[1]: AAAAAA1: to=<c@x>, relay=none, delay=1, delays=0/0/1/0, dsn=4.2.2, status=deferred (delivery temporarily suspended: host h[192.0.2.7] said: 421 4.2.2 <other@x> full (in reply to RCPT TO command))
+			21T08:20:00 mta1 qmgr[1]: AAAAAA1: from=<s@x>, status=expired, returned to sender`,
+			[]string{
+				"a@x suspended from s@x attempt 0", "b@x deferred from s@x attempt 1", "b@x suspended from s@x attempt 1", "c@x suspended from s@x attempt 0",
+				"a@x expired from s@x attempt 0 cause connect to h[192.0.2.7]:25: Connection refused", "b@x expired from s@x attempt 1 cause own",
+				"c@x expired from s@x attempt 0",
+			},
+			func(s Stats) bool { return s.Unheard == 0 },
 		},
 		{
 			"probes are no deliveries", `
@@ -258,7 +303,7 @@ func TestLinesThatAreNoDelivery(t *testing.T) {
 		{"Nov 21 08:00:00 mta1 postfix/smtp[1]: AAAAAA1: to=<a@x>, relay=none, delay=1, status=boun", KindUnparsed, ReasonCut},
 		{"Nov 21 08:00:00 mta1 postfix/smtp[1]: AAAAAA1: to=<a@x>, relay=none, delay=1, status=flown (x)", KindUnparsed, ReasonFields},
 		{"Nov 21 08:00:00 mta1 postfix/smtp[1]: AAAAAA1: to=<a@x>, relay=none, delay=-1, status=sent (x)", KindUnparsed, ReasonFields},
-		{"Nov 21 08:00:00 mta1 postfix/smtp[1]: AAAAAA1: to=<a@x>, relay=none, colour=red, delay=1, status=sent (x)", KindUnparsed, ReasonFields},
+		{"Nov 21 08:00:00 mta1 postfix/smtp[1]: AAAAAA1: to=<a@x>, relay=none, colour red, delay=1, status=sent (x)", KindUnparsed, ReasonFields},
 		{"Nov 31 08:00:00 mta1 postfix/smtp[1]: x", KindUnparsed, ReasonTime},
 		{"\x00\xff\x00garbage", KindUnparsed, ReasonFrame},
 		{"Nov 21 08:00:00 mta1 postfix/smtp[1]: " + strings.Repeat("x", MaxLineBytes), KindUnparsed, ReasonTooLong},

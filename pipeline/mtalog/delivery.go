@@ -1,11 +1,15 @@
 package mtalog
 
-import "bytes"
+import (
+	"bytes"
+	"unicode/utf8"
+)
 
 // A delivery line is
 //
-//	QID: to=<r>, [orig_to=<o>, ]relay=R, [conn_use=N, ]delay=S, delays=a/b/c/d, dsn=X.Y.Z, status=W (TEXT)
+//	QID: to=<r>, [orig_to=<o>, ]relay=R, [conn_use=N, ]delay=S, delays=a/b/c/d, [tls=T, ]dsn=X.Y.Z, status=W (TEXT)
 //
+// "tls=" came with Postfix 3.11; a field that a later version adds is passed over, so that its deliveries are not lost.
 // TEXT comes from the remote side and may hold anything, this very form included; r and o come from outside, too. So
 // everything is read from the left, and TEXT is whatever stands between the parenthesis behind the status word and the
 // last byte of the line.
@@ -166,6 +170,13 @@ func scanUsualFields(line []byte, i int, m *message) int {
 			return 0
 		}
 	}
+	if hasPrefix(line[i:], ", tls=") {
+		i += len(", tls=")
+		if n = bytes.IndexByte(line[i:], ','); n < 0 || !plainValue(line[i:i+n]) {
+			return 0
+		}
+		i += n
+	}
 	if !hasPrefix(line[i:], ", dsn=") {
 		return 0
 	}
@@ -207,8 +218,8 @@ func seconds(line []byte, i int) (ms int64, end int) {
 	return ms, i
 }
 
-// scanAnyFields reads the fields from "relay=" on in any order. It returns shapeDelivery, shapeProbe, shapeCut if the line ends
-// before its status, or shapeFields if there is anything unknown.
+// scanAnyFields reads the fields from "relay=" on in any order, and passes over those that it does not know. It returns
+// shapeDelivery, shapeProbe, shapeCut if the line ends before its status, or shapeFields if there is no sense in it.
 func scanAnyFields(line []byte, i int, m *message) shape {
 	relay := false
 	for {
@@ -243,6 +254,10 @@ func scanAnyFields(line []byte, i int, m *message) shape {
 				eq = 9
 			}
 		}
+		known := eq != 0
+		if !known {
+			eq = fieldName(rest)
+		}
 		if eq == 0 {
 			if bytes.IndexByte(rest, ',') < 0 && bytes.IndexByte(rest, '(') < 0 && len(rest) < len("conn_use=") {
 				return shapeCut
@@ -257,6 +272,8 @@ func scanAnyFields(line []byte, i int, m *message) shape {
 		value := line[i : i+n]
 		ok := false
 		switch {
+		case !known:
+			ok = plainValue(value)
 		case eq == 6 && rest[0] == 'r':
 			ok = scanRelay(line, i, i+n, m)
 			relay = true
@@ -284,6 +301,25 @@ func scanAnyFields(line []byte, i int, m *message) shape {
 		}
 		i++
 	}
+}
+
+// fieldName returns the length of the "name=" that b begins with, or 0.
+func fieldName(b []byte) int {
+	const longest = 32
+	n := 0
+	for n < len(b) && n <= longest && (b[n]-'a' <= 'z'-'a' || b[n] == '_') {
+		n++
+	}
+	if n == 0 || n > longest || n == len(b) || b[n] != '=' {
+		return 0
+	}
+	return n + 1
+}
+
+// plainValue reports whether a field's value is one word without a bracket, which could be an address or a text.
+func plainValue(b []byte) bool {
+	const longest = 64
+	return len(b) <= longest && bytes.IndexAny(b, " <>()\"") < 0
 }
 
 // scanRelay reads none, local, a service's name, HOST[ADDRESS]:PORT or HOST[PATH].
@@ -344,12 +380,25 @@ func scanStatus(line []byte, i int, m *message) shape {
 		m.text = spanOf(end+2, last-1)
 	default:
 		m.cut = true
-		m.text = spanOf(end+2, last)
+		m.text = spanOf(end+2, max(end+2, wholeRunes(line, last)))
 	}
 	if m.status == statusProbe {
 		return shapeProbe
 	}
 	return shapeDelivery
+}
+
+// wholeRunes returns the end of line[:end] without the beginning of a rune that was cut (RFC 3629).
+func wholeRunes(line []byte, end int) int {
+	for k := end - 1; k >= 0 && k >= end-utf8.UTFMax; k-- {
+		if utf8.RuneStart(line[k]) {
+			if line[k] >= utf8.RuneSelf && !utf8.FullRune(line[k:end]) {
+				return k
+			}
+			return end
+		}
+	}
+	return end
 }
 
 // readMillis reads seconds with an optional fraction, as Postfix's format_tv writes them. Parts of a millisecond are cut.

@@ -107,8 +107,9 @@ func fieldOf(line []byte, key string) []byte {
 }
 
 // scanHeader reads "info: header NAME: VALUE from CLIENT; from=<s> to=<r> ..." (the same with "warning:"), which cleanup
-// writes for the actions INFO and WARN of header_checks(5). The value is the sender's text and may hold all of that, too:
-// what cleanup adds is looked for from the end.
+// writes for the actions INFO and WARN of header_checks(5). The value is the sender's text and may hold all of that, too,
+// so what cleanup adds is looked for from the end; and so may an address, so CLIENT has to be "local" or HOST[ADDRESS].
+// cleanup cuts name and value at 200 bytes together, and writes "?" for a line break within.
 func scanHeader(line []byte, i int, m *message) bool {
 	rest := line[i:]
 	n := 0
@@ -121,13 +122,9 @@ func scanHeader(line []byte, i int, m *message) bool {
 		return false
 	}
 	from := i + n
-	end := bytes.LastIndex(line[from:], []byte("; from=<"))
-	if end < 0 {
-		return false
-	}
-	end = bytes.LastIndex(line[from:from+end], []byte(" from "))
 	colon := bytes.IndexByte(line[from:], ':')
-	if end < 0 || colon <= 0 || colon > end {
+	end := headerEnd(line[from:])
+	if colon <= 0 || colon > end {
 		return false
 	}
 	value := from + colon + 1
@@ -137,4 +134,22 @@ func scanHeader(line []byte, i int, m *message) bool {
 	m.shape = shapeHeader
 	m.header, m.value = spanOf(from, from+colon), spanOf(value, from+end)
 	return true
+}
+
+// headerEnd returns the place of the " from CLIENT; from=<" behind a logged header, or -1.
+func headerEnd(b []byte) int {
+	const longest = 200 + 1 // src/cleanup/cleanup_message.c: "%.200s", and the blank
+	for end := len(b); ; {
+		if end = bytes.LastIndex(b[:end], []byte("; from=<")); end < 0 {
+			return -1
+		}
+		at := bytes.LastIndex(b[:end], []byte(" from "))
+		if at < 0 {
+			return -1
+		}
+		if client := b[at+len(" from ") : end]; len(client) > 0 && at < longest && bytes.IndexByte(client, ' ') < 0 &&
+			(string(client) == "local" || (client[len(client)-1] == ']' && bytes.IndexByte(client, '[') > 0)) {
+			return at
+		}
+	}
 }

@@ -105,17 +105,18 @@ const MaxLineBytes = 64 << 10
 // maxRawBytes bounds the line kept in an event.
 const maxRawBytes = 4 << 10
 
-// Config holds the bounds of the queue table. They are parameters of the fold: with others, other entries are forgotten.
+// Config holds the bounds of the tables. They are parameters of the fold: with others, other entries are forgotten.
 type Config struct {
 	MaxEntries int           // queue entries; beyond, the one that was silent longest is forgotten
 	MaxBytes   int64         // estimated memory of all entries; beyond, likewise
 	TTL        time.Duration // an entry without a line for so long, by its host's own clock, is forgotten
+	MaxDomains int           // recipient domains whose last host is remembered; 0: none
 }
 
-// DefaultConfig holds a million entries, 1 GiB, six days. Postfix gives up after five days by default
+// DefaultConfig holds a million entries, 1 GiB, six days, and the hosts of a hundred thousand domains. Postfix gives up after five days by default
 // (maximal_queue_lifetime) and logs at least every hour and a bit until then (maximal_backoff_time, 4000 s).
 func DefaultConfig() Config {
-	return Config{MaxEntries: 1_000_000, MaxBytes: 1 << 30, TTL: 6 * 24 * time.Hour}
+	return Config{MaxEntries: 1_000_000, MaxBytes: 1 << 30, TTL: 6 * 24 * time.Hour, MaxDomains: 100_000}
 }
 
 // Validate names the first field that cannot work.
@@ -127,6 +128,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("max bytes is %d, want at least 1", c.MaxBytes)
 	case c.TTL <= 0:
 		return fmt.Errorf("ttl is %s, want more than 0", c.TTL)
+	case c.MaxDomains < 0:
+		return fmt.Errorf("max domains is %d, want at least 0", c.MaxDomains)
 	}
 	return nil
 }
@@ -149,4 +152,5 @@ type Stats struct {
 	Entries  int    // in the table now
 	Hosts    int    // with entries now
 	Bytes    int64  // estimated memory of the entries now
+	Domains  int    // whose last host is remembered now
 }

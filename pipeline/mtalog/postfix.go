@@ -17,7 +17,7 @@ const (
 	shapeActive          // QID: from=<s>, size=n, nrcpt=n (queue active)
 	shapeExpired         // QID: from=<s>, status=expired, returned to sender
 	shapeRemoved         // QID: removed
-	shapeRequeued        // QID: requeued; the message comes back under another queue id
+	shapeRequeued        // QID: requeued; the message comes back under another queue id, with orig_id=QID
 	shapeMessageID       // QID: message-id=<id>
 	shapeArrival         // QID: client=... or QID: uid=...: a new message begins
 	shapeHeader          // QID: info: header NAME: VALUE from ...: header_checks(5) was told to log it
@@ -59,6 +59,8 @@ type message struct {
 	nrcpt     int64
 	messageID span
 
+	originalID span // of shapeArrival: the queue id before "requeued"
+
 	header, value span // of shapeHeader
 }
 
@@ -90,7 +92,7 @@ func scanMessage(line []byte, i int, m *message) {
 		}
 	case 'r':
 		switch string(rest) {
-		case "removed":
+		case "removed", "removed (canceled)", "removed (discarded)": // the latter two by cleanup, Postfix 3.10
 			m.shape = shapeRemoved
 			return
 		case "requeued":
@@ -218,6 +220,10 @@ func scanPickup(line []byte, i int, m *message) {
 	i += k + len(" from=<")
 	if end := bytes.LastIndexByte(line[i:], '>'); end >= 0 {
 		m.sender, m.hasSender = spanOf(i, i+end), true
+		const orig = "> orig_id="
+		if hasPrefix(line[i+end:], orig) {
+			m.originalID = spanOf(i+end+len(orig), len(line))
+		}
 	}
 }
 

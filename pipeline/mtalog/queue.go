@@ -61,11 +61,12 @@ type recipient struct {
 	recipientID
 	attempts uint32
 	run      int64  // tells attempts apart where one attempt writes several lines; 0 where each line is one
-	cause    *cause // last real failure; nil if there were only suspensions
+	cause    *cause // last failure; nil if nothing is known of any
 }
 
-// cause is a real failure: what an expiry is blamed on.
+// cause is a failure: what an expiry is blamed on.
 type cause struct {
+	others   bool // made another message suspend the destination; a failure of the recipient's own takes its place
 	at       int64
 	code     int32
 	enhanced string
@@ -74,6 +75,7 @@ type cause struct {
 	phase    schema.Phase
 	origin   schema.Origin
 	host, ip string
+	recalled bool   // host is what lastMX knew
 	instance string // what tried to deliver: the line that ends it is another daemon's
 }
 
@@ -122,6 +124,15 @@ func (q *queue) touch(e *entry) {
 	e.touched = e.host.clock
 	q.order.moveToBack(e)
 	e.host.order.moveToBack(e)
+}
+
+// rename gives e another queue id, of which there is no entry, and lets it begin anew as a message that qmgr has not seen.
+func (q *queue) rename(e *entry, id []byte) {
+	delete(e.host.entries, e.id)
+	q.grow(e, int64(len(id)-len(e.id)))
+	e.id = string(id)
+	e.host.entries[e.id] = e
+	e.active, e.known, e.done = false, false, 0
 }
 
 func (q *queue) remove(e *entry) {

@@ -3,12 +3,13 @@ package mtalog
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	"carom.dev/carom/schema"
 )
 
 // stateVersion begins every written table. A table of another version is refused, and the log is read again instead.
-const stateVersion = "carom queue 3\n"
+const stateVersion = "carom queue 4\n"
 
 // AppendState appends the queue table to b. Equal tables give equal bytes. Together with the position of the next line
 // this is all that LoadState needs to go on as if nothing had happened.
@@ -31,6 +32,10 @@ func (c *Correlator) AppendState(b []byte) []byte {
 	for e := c.queue.order.first; e != nil; e = e.links[0].next {
 		b = binary.AppendUvarint(b, uint64(number[e.host]))
 		b = appendEntry(b, e)
+	}
+	b = binary.AppendUvarint(b, uint64(len(c.mx.hosts)))
+	for d := c.mx.first; d != nil; d = d.next {
+		b = appendString(appendString(b, d.domain), d.host)
 	}
 	return b
 }
@@ -64,7 +69,7 @@ func appendEntry(b []byte, e *entry) []byte {
 			b = append(b, 0)
 			continue
 		}
-		b = append(b, 1)
+		b = append(b, 1|flag(f.others, 2)|flag(f.recalled, 4))
 		b = binary.AppendVarint(b, f.at)
 		b = binary.AppendVarint(b, int64(f.code))
 		b = append(b, byte(f.source), byte(f.phase), byte(f.origin))
@@ -109,6 +114,14 @@ func (c *Correlator) LoadState(b []byte) error {
 		q.order.pushBack(e)
 		hosts[h].order.pushBack(e)
 	}
+	mx := newLastMX()
+	for n := d.count(2); n > 0 && !d.bad; n-- {
+		domain, host := d.string(), d.string()
+		if domain == "" || host == "" || mx.hosts[domain] != nil {
+			return fmt.Errorf("load queue table: host %q of domain %q: %w", host, domain, ErrState)
+		}
+		mx.saw(domain, host, math.MaxInt)
+	}
 	if d.bad || len(d.b) > 0 {
 		return fmt.Errorf("load queue table: %d bytes from the end: %w", len(d.b), ErrState)
 	}
@@ -117,7 +130,7 @@ func (c *Correlator) LoadState(b []byte) error {
 			return fmt.Errorf("load queue table: host %q has no entries: %w", h.name, ErrState)
 		}
 	}
-	c.queue = q
+	c.queue, c.mx = q, mx
 	return nil
 }
 
@@ -141,11 +154,11 @@ func (d *decoder) entry(h *hostQueue) *entry {
 	}
 	for ; n > 0 && !d.bad; n-- {
 		r := recipient{recipientID: recipientID{d.string(), d.string()}, attempts: uint32(d.uvarint()), run: d.varint()}
-		switch d.byte() {
-		case 0:
-		case 1:
+		switch flags := d.byte(); {
+		case flags == 0:
+		case flags&1 != 0 && flags <= 7:
 			r.cause = &cause{
-				at: d.varint(), code: int32(d.varint()),
+				others: flags&2 != 0, recalled: flags&4 != 0, at: d.varint(), code: int32(d.varint()),
 				source: schema.EnhancedSource(d.byte()), phase: schema.Phase(d.byte()), origin: schema.Origin(d.byte()),
 				enhanced: d.string(), text: d.string(), host: d.string(), ip: d.string(), instance: d.string(),
 			}

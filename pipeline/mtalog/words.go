@@ -17,10 +17,12 @@ type finding struct {
 	open      bool   // the words lack the end that Postfix would have written: the line was cut
 }
 
+// suspendedWords begin the text of a recipient whose destination is left alone for a while: qmgr hands it to error(8).
+const suspendedWords = "delivery temporarily suspended: "
+
 // readWords reads the text of a line whose status is not "sent". relayNone tells that no host was reached.
 func readWords(text string, relayNone bool) finding {
-	const suspended = "delivery temporarily suspended: "
-	if rest, ok := strings.CutPrefix(text, suspended); ok {
+	if rest, ok := strings.CutPrefix(text, suspendedWords); ok {
 		f := readWords(rest, relayNone)
 		return finding{
 			phase: schema.Phase_QUEUE, origin: schema.Origin_LOCAL_MTA, suspended: true,
@@ -74,6 +76,13 @@ func readWords(text string, relayNone bool) finding {
 			f.host = host
 		}
 		return f
+	case "Protocol":
+		// A 2yz or 3yz that does not belong there: src/smtp/smtp_trouble.c.
+		if words, ok := strings.CutPrefix(rest, "error: "); ok {
+			if g := readWords(words, relayNone); g.origin == schema.Origin_REMOTE_REPLY {
+				return g
+			}
+		}
 	case "SASL":
 		f.phase = schema.Phase_AUTH
 		if _, target, ok := strings.Cut(rest, "; server "); ok {
@@ -94,9 +103,44 @@ func readWords(text string, relayNone bool) finding {
 			f.host = host
 		}
 		return f
+	case "Sender":
+		// RFC 8689; Postfix 3.11 has the same words as behind "TLS is required".
+		if words, ok := strings.CutPrefix(rest, "requested REQUIRETLS, but "); ok {
+			f.phase = schema.Phase_TLS
+			if host, reply, ok := strings.Cut(strings.TrimPrefix(words, "host "), " refused to start TLS: "); ok {
+				f.origin, f.text, f.host = schema.Origin_REMOTE_REPLY, reply, host
+			} else if _, host, ok := strings.Cut(words, "not offered by host "); ok {
+				f.host = host
+			} else {
+				f.host = lastServer(words)
+			}
+			return f
+		}
 	}
-	f.phase = ownPhase(text, relayNone)
+	f.phase, f.host = ownPhase(text, relayNone), ownHost(text)
 	return f
+}
+
+// lastServer returns the host at the end of words that are about all hosts of a destination.
+func lastServer(text string) string {
+	_, host, _ := strings.Cut(text, " The last attempted server was ")
+	return host
+}
+
+// ownHost returns the host that words of Postfix's own are about, empty if they name none. What could not be looked up
+// by address is a host; what has no MX is a domain.
+func ownHost(text string) string {
+	const dns, tlsa = "Name service error for name=", "TLSA lookup error for "
+	if k := strings.Index(text, dns); k >= 0 && k <= len("Host or domain name not found. ") {
+		if host, words, ok := strings.Cut(text[k+len(dns):], " "); ok && (strings.HasPrefix(words, "type=A:") || strings.HasPrefix(words, "type=AAAA:")) {
+			return host
+		}
+		return ""
+	}
+	if host, ok := strings.CutPrefix(text, tlsa); ok {
+		return host
+	}
+	return lastServer(text)
 }
 
 // answer reads "said: REPLY (in reply to C command)". The remote may have written the same words; Postfix's are last.
@@ -170,12 +214,26 @@ func ownPhase(text string, relayNone bool) schema.Phase {
 		strings.HasPrefix(text, "Name service error"),
 		strings.HasPrefix(text, "unable to look up host "),
 		strings.HasPrefix(text, "Unable to look up "),
-		strings.HasPrefix(text, "mail for ") && strings.HasSuffix(text, " loops back to myself"),
+		strings.HasPrefix(text, "unable to find primary relay for "),
+		strings.HasPrefix(text, "Name server loop for "),
+		strings.HasPrefix(text, "no MX host for "),
+		strings.HasPrefix(text, "no SRV host for "),
+		strings.HasSuffix(text, ": host not found"),
 		strings.HasPrefix(text, "Domain ") && strings.Contains(text, "(nullMX"): // RFC 7505
 		return schema.Phase_DNS
+	case strings.HasPrefix(text, "mail for ") && strings.HasSuffix(text, " loops back to myself"):
+		if relayNone {
+			return schema.Phase_DNS
+		}
+		return schema.Phase_EHLO // the server's name for itself is ours
+	case strings.HasPrefix(text, "message requires SMTPUTF8"): // Postfix 3.11
+		return schema.Phase_EHLO
 	case strings.HasPrefix(text, "Cannot start TLS"),
 		strings.HasPrefix(text, "Server certificate "),
 		strings.HasPrefix(text, "TLSA lookup error"),
+		strings.HasPrefix(text, "client TLS configuration problem"),
+		strings.HasPrefix(text, "REQUIRETLS "),
+		strings.HasPrefix(text, "MX name ") && strings.Contains(text, " STS MX pattern "), // RFC 8461
 		strings.HasPrefix(text, "no TLSA records found"),
 		strings.HasPrefix(text, "non DNSSEC destination"):
 		return schema.Phase_TLS
@@ -185,11 +243,12 @@ func ownPhase(text string, relayNone bool) schema.Phase {
 	return schema.Phase_PHASE_UNSPECIFIED
 }
 
-// splitHost takes "H[IP]", "H[IP]:25" or "H[PATH]" apart; ip is empty for a socket's path.
+// splitHost takes "H", "H:25", "H[IP]", "H[IP]:25" or "H[PATH]" apart; ip is empty for a socket's path.
 func splitHost(s string) (host, ip string) {
 	host, rest, ok := strings.Cut(s, "[")
 	if !ok {
-		return s, ""
+		host, _, _ = strings.Cut(s, ":")
+		return host, ""
 	}
 	ip, _, ok = strings.Cut(rest, "]")
 	if !ok || strings.IndexByte(ip, '/') >= 0 {

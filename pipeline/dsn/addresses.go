@@ -12,19 +12,24 @@ import (
 // type is returned whole.
 func typed(s string) (kind, value string) {
 	kind, value, found := strings.Cut(s, ";")
-	if !found || kind == "" || strings.ContainsAny(strings.TrimSpace(kind), " @<:[") {
-		return "", strings.TrimSpace(s)
+	kind = strings.TrimSpace(kind)
+	if !found || kind == "" || !letter(kind[0]) || strings.ContainsAny(kind, " @<:[\"") {
+		return "", strings.Trim(s, "; \t")
 	}
-	return strings.ToLower(strings.TrimSpace(kind)), strings.TrimSpace(value)
+	return strings.ToLower(kind), strings.Trim(value, "; \t")
 }
 
-// fieldAddress reads a recipient field: its type, comments and angle brackets are dropped, escapes of RFC 6533 are undone.
+func letter(c byte) bool { return 'a' <= lower(c) && lower(c) <= 'z' }
+
+// fieldAddress reads a recipient field: its type, comments, angle brackets and source route (RFC 5321, appendix C) are dropped, escapes
+// of RFC 6533 are undone.
 func fieldAddress(s string) string {
 	kind, s := typed(s)
+	if strings.IndexByte(s, '(') >= 0 {
+		s = withoutComments(s)
+	}
 	if open, end := strings.LastIndexByte(s, '<'), strings.LastIndexByte(s, '>'); open >= 0 && end > open {
 		s = s[open+1 : end]
-	} else if open := strings.Index(s, " ("); open > 0 && strings.HasSuffix(s, ")") {
-		s = s[:open]
 	}
 	s = strings.Trim(s, "<> \t")
 	// QUIRK: "rfc822;rfc822; a@b" and "smtp:a@b"
@@ -34,6 +39,11 @@ func fieldAddress(s string) string {
 	if len(s) > 5 && strings.EqualFold(s[:5], "smtp:") {
 		s = s[5:]
 	}
+	if strings.HasPrefix(s, "@") {
+		if route, rest, found := strings.Cut(s, ":"); found && strings.IndexByte(route, '"') < 0 && strings.IndexByte(rest, '@') > 0 {
+			s = rest
+		}
+	}
 	if kind == "utf-8" || strings.Contains(s, `\x{`) {
 		s = decodeUnitext(s)
 	}
@@ -42,6 +52,35 @@ func fieldAddress(s string) string {
 		s = decodeXtext(s)
 	}
 	return s
+}
+
+// withoutComments drops comments (RFC 5322, section 3.2.2), which nest, and what an unclosed one leaves open. Quoted strings are kept.
+func withoutComments(s string) string {
+	var out strings.Builder
+	depth, inQuotes := 0, false
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case c == '\\' && i+1 < len(s):
+			if depth == 0 {
+				out.WriteString(s[i : i+2])
+			}
+			i++
+			continue
+		case c == '"' && depth == 0:
+			inQuotes = !inQuotes
+		case c == '(' && !inQuotes:
+			depth++
+			continue
+		case c == ')' && depth > 0:
+			depth--
+			continue
+		}
+		if depth == 0 {
+			out.WriteByte(c)
+		}
+	}
+	return strings.TrimSpace(out.String())
 }
 
 // decodeUnitext undoes \x{HEX} of utf-8-addr-xtext and utf-8-addr-unitext. RFC 6533, section 3.

@@ -17,6 +17,23 @@ type answer struct {
 	phase    schema.Phase
 	origin   schema.Origin
 	local    bool // the words are the reporting server's own
+	inner    bool // text is the last of several answers that were given
+}
+
+// reasonLabels stand in front of words, in lower case.
+var reasonLabels = [...]string{
+	"delay reason:", "failure reason:", "reason:", "error:", "grund:", "raison :", "raison:", "motif :", "motif:", "motivo:", "causa:", "razón:", "reden:", "powód:", "причина:", "原因:", "理由:", "원인:", "사유:",
+}
+
+// behindLabel cuts such a label, or the mark of a list.
+func behindLabel(s string) (string, bool) {
+	for _, label := range reasonLabels {
+		if rest, ok := after(s, label); ok && rest != "" {
+			return rest, true
+		}
+	}
+	rest := strings.TrimLeft(s, "-*• ")
+	return rest, rest != ""
 }
 
 // maxWords is how much of the words about one recipient is searched. Replies are shorter: RFC 5321, section 4.5.3.1.5 allows 512 bytes
@@ -27,6 +44,9 @@ const maxWords = 32 << 10
 // wrapper tells: host and phase. Lines of s may still be apart.
 func readAnswer(s string) answer {
 	s = strings.TrimSpace(s[:min(len(s), maxWords)])
+	if rest, ok := behindLabel(s); ok {
+		s = rest
+	}
 	var a answer
 	if s == "" {
 		return a
@@ -45,11 +65,6 @@ func readAnswer(s string) answer {
 	}
 	if at < 0 {
 		a.text = joinFields(s)
-		for _, label := range [...]string{"delay reason:", "failure reason:", "reason:", "grund:", "raison :", "raison:", "motif :", "motif:"} {
-			if rest, ok := after(a.text, label); ok {
-				a.text = rest
-			}
-		}
 		a.enhanced = enhancedIn(s)
 		a.local = true
 		a.origin = schema.Origin_ASYNC_DSN
@@ -59,6 +74,9 @@ func readAnswer(s string) answer {
 		return a
 	}
 	reply = joinFields(reply)
+	if inner, ok := lastCause(reply); ok {
+		reply, a.inner = inner, true
+	}
 	a.code, a.enhanced = smtpreply.Codes(reply)
 	// QUIRK: Gmail and others repeat the code: "554 554 5.7.0 Header error".
 	if len(reply) > 8 && a.enhanced == "" && reply[:4] == reply[4:8] && reply[3] == ' ' {
@@ -78,7 +96,29 @@ func readAnswer(s string) answer {
 	}
 	a.text = reply
 	a.origin = schema.Origin_REMOTE_REPLY
+	if low := strings.ToLower(reply); containsAny(low, ownReplies[:]) {
+		a.local, a.origin = true, schema.Origin_LOCAL_MTA
+		if a.remote == "" {
+			a.remote = hostIn(reply, low)
+		}
+	}
 	return a
+}
+
+// ownReplies are words of what looks like a reply and is the reporting server's own finding: no server said it. In lower case.
+//
+// QUIRK: Sendmail, Momentum, KumoMTA and Exchange make up a code for what they found themselves.
+var ownReplies = [...]string{"reply: read error from", "[internal]", "kumomta internal", "queue.expired", "message expired"}
+
+// lastCause finds the last answer within the words about an expired message, as Amazon SES writes it: "554 4.4.7 Message expired: unable to
+// deliver in 840 minutes.<451 4.7.1 try again later>".
+func lastCause(reply string) (string, bool) {
+	open := strings.LastIndexByte(reply, '<')
+	if open < 20 || reply[len(reply)-1] != '>' || !strings.Contains(strings.ToLower(reply[:open]), "expired") {
+		return "", false
+	}
+	inner := reply[open+1 : len(reply)-1]
+	return inner, findReply(inner) == 0
 }
 
 // findReply returns where an SMTP reply of class 4 or 5 begins in s, or -1. A number is a code where nothing but a mark stands in
@@ -116,7 +156,7 @@ func findReply(s string) int {
 	return bare
 }
 
-func replyMayFollow(c byte) bool { return strings.IndexByte(" \t\n\r'\"(:;#=<>]", c) >= 0 }
+func replyMayFollow(c byte) bool { return strings.IndexByte(" \t\n\r'\"(:;#=<>[]", c) >= 0 }
 
 // marked reports whether what stands in front of a number lets it be a reply code.
 func marked(s string) bool {
@@ -127,7 +167,7 @@ func marked(s string) bool {
 		return true
 	}
 	switch s[len(s)-1] {
-	case '\n', '\r', '\'', '"', '(', ';', '#', '=':
+	case '\n', '\r', '\'', '"', '(', '[', ';', '#', '=':
 		return true
 	case ':':
 		// "12: 450 seconds" and a time of day are no reply.
@@ -142,6 +182,9 @@ func marked(s string) bool {
 
 // unwrap cuts what the reporting server put behind the reply, and adds it to the wrapper.
 func unwrap(reply, wrapper string) (string, string) {
+	if i := strings.Index(reply, "\n\n"); i > 0 {
+		reply = reply[:i]
+	}
 	low := strings.ToLower(reply)
 	if i := strings.LastIndex(low, "(in reply to"); i > 0 && len(low) == len(reply) { // Postfix
 		return reply[:i], wrapper + reply[i:]
@@ -158,8 +201,23 @@ func unwrap(reply, wrapper string) (string, string) {
 			reply = reply[:i]
 		}
 	}
-	if n := len(wrapper); n > 0 && wrapper[n-1] == '\'' { // Exchange: Remote Server returned '550 ...'
-		reply = strings.TrimSuffix(strings.TrimRight(reply, " \r\n\t"), "'")
+	if n := len(wrapper); n > 0 {
+		trimmed := strings.TrimRight(reply, " \r\n\t")
+		switch wrapper[n-1] {
+		case '\'': // Exchange: Remote Server returned '550 ...', and further ones below
+			if end := strings.Index(reply, "'\n"); end > 0 {
+				trimmed = reply[:end]
+			}
+			reply = strings.TrimSuffix(trimmed, "'")
+		case '[':
+			reply = strings.TrimSuffix(trimmed, "]")
+		case ';': // Exchange: #<mx.example #5.7.1 smtp;550 5.7.1 ...> #SMTP#
+			if inner, ok := strings.CutSuffix(trimmed, "#SMTP#"); ok {
+				reply = strings.TrimSuffix(strings.TrimSpace(inner), ">")
+			}
+		case '#': // Exchange: #550 5.1.1 ... ##
+			reply = strings.TrimSuffix(trimmed, "##")
+		}
 	}
 	return reply, wrapper
 }
@@ -172,7 +230,8 @@ func yahooStep(s string) bool {
 	return false
 }
 
-// steps name a phase of the SMTP dialogue (RFC 5321, section 3) in the words of reporting servers. The first that occurs wins.
+// steps name a phase of the SMTP dialogue (RFC 5321, section 3) in the words of reporting servers. The first that occurs wins; a command is
+// a word of its own.
 var steps = [...]struct {
 	words string
 	phase schema.Phase
@@ -228,11 +287,27 @@ var steps = [...]struct {
 
 func phaseIn(low string) schema.Phase {
 	for i := range steps {
-		if strings.Contains(low, steps[i].words) {
+		words := steps[i].words
+		if at := strings.Index(low, words); at >= 0 && (len(words) > 4 || holdsWord(low, words)) {
 			return steps[i].phase
 		}
 	}
 	return schema.Phase_PHASE_UNSPECIFIED
+}
+
+// holdsWord reports whether s holds the word, as "rcpt to" does and "?p=badrcptdomain" does not.
+func holdsWord(s, word string) bool {
+	for at := 0; ; {
+		i := strings.Index(s[at:], word)
+		if i < 0 {
+			return false
+		}
+		at += i + len(word)
+		before := at - len(word) - 1
+		if (before < 0 || !wordByte(s[before])) && (at == len(s) || !wordByte(s[at])) {
+			return true
+		}
+	}
 }
 
 // hostIn finds the remote host in a wrapper. low is the wrapper in lower case.
@@ -240,7 +315,7 @@ func hostIn(s, low string) string {
 	if len(low) != len(s) { // a few capitals change their length
 		s = low
 	}
-	for _, mark := range [...]string{"while talking to ", "host ", "host: ", "connect to ", "connected to ", "giving up on ", "remote server (", "conversation with ", "connection with "} {
+	for _, mark := range [...]string{"while talking to ", "host ", "host: ", "connect to ", "connected to ", "giving up on ", "remote server (", "server at ", "smtp server <", "timed out with ", "refused by ", "read error from ", "conversation with ", "connection with "} {
 		for at := 0; ; {
 			i := strings.Index(low[at:], mark)
 			if i < 0 {
@@ -255,6 +330,9 @@ func hostIn(s, low string) string {
 			}
 		}
 	}
+	if h := leadingName(s); h != "" {
+		return h
+	}
 	// Gmail: by mx.example.net. [192.0.2.1]
 	for at := 0; ; {
 		i := strings.Index(low[at:], " by ")
@@ -266,7 +344,7 @@ func hostIn(s, low string) string {
 			return h
 		}
 	}
-	for _, mark := range [...]string{" did not like our ", " does not like ", " refused to talk to me"} {
+	for _, mark := range [...]string{" did not like our ", " does not like ", " refused to talk to me", " failed after i sent "} {
 		if i := strings.Index(low, mark); i > 0 {
 			words := strings.Fields(s[:i])
 			if n := len(words); n > 1 && words[n-1][0] == '[' {
@@ -278,6 +356,21 @@ func hostIn(s, low string) string {
 				}
 			}
 		}
+	}
+	return ""
+}
+
+// leadingName returns the host that a wrapper begins with: "mx.example.net #", "mx.example.net [192.0.2.1]:", "mx.example.net Remote
+// Server returned".
+func leadingName(s string) string {
+	first := firstWord(s)
+	h := leadingHost(first)
+	if h == "" || strings.IndexByte(first, '@') >= 0 || len(first) > len(h)+1 {
+		return ""
+	}
+	rest := strings.TrimLeft(s[len(first):], " ")
+	if strings.HasPrefix(rest, "[") || strings.HasPrefix(rest, "#") || strings.HasPrefix(rest, "(") || strings.HasPrefix(rest, "Remote Server") {
+		return h
 	}
 	return ""
 }

@@ -2,9 +2,6 @@ package dsn
 
 import (
 	"bytes"
-	"html"
-	"io"
-	"mime"
 	"strings"
 	"unicode/utf8"
 
@@ -19,7 +16,9 @@ func decodeBody(b, encoding []byte) []byte {
 	case equalFold(encoding, "quoted-printable"):
 		return decodeQuotedPrintable(b)
 	case equalFold(encoding, "base64"):
-		return decodeBase64(b)
+		if isBase64(b) {
+			return decodeBase64(b)
+		}
 	}
 	return b
 }
@@ -65,6 +64,15 @@ func unhex(c byte) int {
 		return int(c-'a') + 10
 	}
 	return -1
+}
+
+// isBase64 reports whether b may be base64: a text that is only called so holds blanks between its words.
+//
+// QUIRK: a gateway that rewrites parts leaves the field of the encoding they had.
+func isBase64(b []byte) bool {
+	b = bytes.TrimSpace(b)
+	line, _ := cutLine(b)
+	return bytes.Count(bytes.TrimSpace(line), []byte(" ")) == 0
 }
 
 // decodeBase64 skips what is not in the alphabet, as RFC 2045, section 6.8 asks, and begins anew behind padding.
@@ -131,95 +139,22 @@ func toUTF8(b []byte, charset string) string {
 	return strings.ToValidUTF8(string(out), "\uFFFD")
 }
 
+// decoded is the body of the part without its transfer encoding. It is no longer than the body.
+func (p *part) decoded() []byte {
+	return unixLines(decodeBody(p.body, p.encoding), len(p.body))
+}
+
 // text is the decoded text of the part, HTML without its tags.
 func (p *part) text() string {
-	s := toUTF8(decodeBody(p.body, p.encoding), p.charset)
-	if p.mediaType == "text/html" {
-		s = stripHTML(s)
+	b := p.decoded()
+	if p.mediaType != "text/html" {
+		return toUTF8(b, p.charset)
 	}
-	return s
-}
-
-// decodeHeader decodes encoded words (RFC 2047) of an unfolded value. The result is not longer than three times the value and a bit.
-func decodeHeader(s string) string {
-	if strings.Contains(s, "=?") {
-		d := mime.WordDecoder{CharsetReader: func(charset string, r io.Reader) (io.Reader, error) {
-			b, err := io.ReadAll(r)
-			return strings.NewReader(toUTF8(b, charset)), err
-		}}
-		if decoded, err := d.DecodeHeader(s); err == nil {
-			s = decoded
-		}
+	charset := p.charset
+	if charset == "" {
+		charset = metaCharset(b)
 	}
-	if !utf8.ValidString(s) {
-		s = toUTF8([]byte(s), "")
-	}
-	return s
-}
-
-// breaking are the elements that end a line of text.
-const breaking = " br p div tr td th li ul ol table h1 h2 h3 h4 h5 h6 hr pre blockquote title "
-
-// stripHTML returns the text of a page, a line for each block. It reads what breaks the rules of HTML as well as what keeps them.
-func stripHTML(s string) string {
-	var out strings.Builder
-	out.Grow(len(s) / 2)
-	for s != "" {
-		open := strings.IndexByte(s, '<')
-		if open < 0 {
-			out.WriteString(s)
-			break
-		}
-		// QUIRK: an address in bare angle brackets is text.
-		out.WriteString(s[:open])
-		s = s[open:]
-		if strings.HasPrefix(s, "<!--") {
-			_, s, _ = strings.Cut(s, "-->")
-			continue
-		}
-		end := strings.IndexByte(s, '>')
-		if end < 0 {
-			break
-		}
-		tag := s[1:end]
-		s = s[end+1:]
-		if strings.IndexByte(tag, '@') >= 0 && !strings.ContainsAny(tag, " =\"'") {
-			out.WriteString("<" + tag + ">")
-			continue
-		}
-		name := tag
-		if i := strings.IndexAny(tag, " \t\r\n"); i >= 0 {
-			name = tag[:i]
-		}
-		name = strings.ToLower(strings.TrimSuffix(name, "/"))
-		if name == "style" || name == "script" {
-			if i := indexFold(s, "</"+name); i >= 0 {
-				s = s[i:]
-			} else {
-				s = ""
-			}
-			continue
-		}
-		if strings.Contains(breaking, " "+strings.TrimPrefix(name, "/")+" ") {
-			out.WriteByte('\n')
-		}
-	}
-	return html.UnescapeString(out.String())
-}
-
-// indexFold finds a lower-case ASCII needle without regard to case.
-func indexFold(s, needle string) int {
-	for at := 0; ; {
-		i := strings.IndexByte(s[at:], needle[0])
-		if i < 0 || at+i+len(needle) > len(s) {
-			return -1
-		}
-		at += i
-		if strings.EqualFold(s[at:at+len(needle)], needle) {
-			return at
-		}
-		at++
-	}
+	return stripHTML(toUTF8(b, charset))
 }
 
 // clip makes a string of strangers' bytes fit to be returned: one line, valid UTF-8, at most limit bytes.

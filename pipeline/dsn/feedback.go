@@ -68,44 +68,29 @@ func (p *parser) addComplainant(addr string) {
 	p.add(Recipient{Recipient: p.clip(addr)})
 }
 
+// redacted reports whether an address is what a reporter wrote in the place of another: a word for it, or the digest of RFC 6590,
+// section 3.
 func redacted(addr string) bool {
-	local, _, _ := strings.Cut(strings.ToLower(addr), "@")
+	local, domain, _ := strings.Cut(strings.ToLower(addr), "@")
+	if len(local) == 28 && strings.HasSuffix(local, "=") || strings.HasPrefix(domain, "redacted.") {
+		return true
+	}
 	local = strings.Trim(local, "<>[]()*x-_ ")
-	return local == "" || local == "redacted" || local == "removed" || local == "hidden" || local == "nobody"
-}
-
-// recipientFields are header fields in which senders note the recipient for the day it is hidden.
-var recipientFields = [...]string{
-	"X-Original-To", "Delivered-To", "X-Rcpt-To", "X-Recipient", "X-Envelope-To", "Envelope-To", "X-Receiver", "X-HmXmrOriginalRecipient",
+	return local == "" || strings.HasPrefix(local, "redacted") || local == "removed" || local == "hidden" || local == "nobody" || local == "anonymous"
 }
 
 // finishFeedback looks for the recipient of a feedback report in the returned message.
 func (p *parser) finishFeedback() {
 	r, f := &p.report, p.report.Feedback
-	f.FeedbackID = p.clip(p.original.get("Feedback-ID"))
-	f.ListID = p.clip(p.original.get("List-Id"))
+	f.FeedbackID = p.clip(r.original.get("Feedback-ID"))
+	f.ListID = p.clip(r.original.get("List-Id"))
 	if f.SourceIP == "" {
-		f.SourceIP = p.clip(strings.Trim(p.original.get("X-Originating-IP"), "[]"))
+		f.SourceIP = p.clip(strings.Trim(r.original.get("X-Originating-IP"), "[]"))
 	}
 	if len(r.Recipients) > 0 {
 		return
 	}
-	candidates := make([]string, 0, 4)
-	for i := range p.original.fields {
-		for _, name := range recipientFields {
-			if equalFold(p.original.fields[i].name, name) {
-				if addr, _ := firstAddress(unfold(p.original.fields[i].value)); addr != "" && !redacted(addr) {
-					candidates = append(candidates, addr)
-				}
-			}
-		}
-	}
-	switch verp := fromVERP(r.OriginalSender, nil); {
-	case verp != "":
-		p.addComplainant(verp)
-	case len(candidates) > 0:
-		p.addComplainant(candidates[0])
-	case p.originalTo != "" && !redacted(p.originalTo):
-		p.addComplainant(p.originalTo)
+	if addr := p.ownMark(); addr != "" {
+		p.addComplainant(addr)
 	}
 }

@@ -8,11 +8,37 @@ import (
 // header is a block of header fields, in order. The bytes are the mail's.
 type header struct {
 	fields []field
+	long   bool // a field was cut at Limits.LineBytes
 }
 
 type field struct {
 	name  []byte // without the colon
 	value []byte // still folded
+}
+
+// unixLines returns b with LF for each line end: LF, CRLF, CRCRLF. It reads no more than 2*limit bytes and returns no more than limit;
+// b itself where there is nothing to change. Everything behind it sees one kind of line end.
+func unixLines(b []byte, limit int) []byte {
+	in := b[:min(len(b), 2*limit)]
+	at := bytes.IndexByte(in[:min(len(in), limit)], '\r')
+	if at < 0 {
+		return in[:min(len(in), limit)]
+	}
+	out := make([]byte, 0, min(len(in), limit))
+	for at >= 0 && len(out) < limit {
+		out = append(out, in[:at]...)
+		end := at
+		for end < len(in) && in[end] == '\r' {
+			end++
+		}
+		if end == len(in) || in[end] != '\n' {
+			out = append(out, in[at:end]...) // no line end
+		}
+		in = in[end:]
+		at = bytes.IndexByte(in, '\r')
+	}
+	out = append(out, in...)
+	return out[:min(len(out), limit)]
 }
 
 // parseHeader reads fields up to the first empty line, and returns what follows it. A line that is no field ends the block too:
@@ -23,6 +49,12 @@ func parseHeader(b []byte, lim *Limits) (h header, rest []byte, err *LimitError)
 	if bytes.HasPrefix(b, []byte("From ")) || bytes.HasPrefix(b, []byte(">From ")) {
 		_, b = cutLine(b)
 	}
+	return parseFields(b, lim, false)
+}
+
+// parseFields reads fields up to the first empty line. With strays, a line that is no field is taken for a fold that lacks its
+// blank; it ends the block only at its beginning.
+func parseFields(b []byte, lim *Limits, strays bool) (h header, rest []byte, err *LimitError) {
 	used := 0
 	for len(b) > 0 {
 		line, next := cutLine(b)
@@ -30,9 +62,15 @@ func parseHeader(b []byte, lim *Limits) (h header, rest []byte, err *LimitError)
 			return h, next, nil
 		}
 		if used += len(b) - len(next); used > lim.HeaderBytes {
-			return h, b, &LimitError{"header bytes", lim.HeaderBytes}
+			return h, b, &LimitError{LimitHeaderBytes, lim.HeaderBytes}
 		}
-		if line[0] == ' ' || line[0] == '\t' {
+		n := 0
+		if line[0] != ' ' && line[0] != '\t' {
+			if n = nameLen(line); n == 0 && !strays {
+				return h, b, nil
+			}
+		}
+		if n == 0 { // a fold
 			if len(h.fields) == 0 {
 				return h, b, nil
 			}
@@ -40,19 +78,24 @@ func parseHeader(b []byte, lim *Limits) (h header, rest []byte, err *LimitError)
 			// Both slices run to the end of one array: the difference of their capacities is where line begins.
 			if end := cap(last.value) - cap(line) + len(line); end <= lim.LineBytes {
 				last.value = last.value[:end]
+			} else {
+				h.long = true
 			}
 			b = next
 			continue
 		}
-		n := nameLen(line)
-		if n == 0 {
-			return h, b, nil
-		}
 		if len(h.fields) == lim.HeaderFields {
-			return h, b, &LimitError{"header fields", lim.HeaderFields}
+			return h, b, &LimitError{LimitHeaderFields, lim.HeaderFields}
+		}
+		if h.fields == nil {
+			h.fields = make([]field, 0, 16)
 		}
 		value := line[n+1:]
-		h.fields = append(h.fields, field{bytes.TrimRight(line[:n], " \t"), value[:min(len(value), lim.LineBytes)]})
+		if len(value) > lim.LineBytes {
+			h.long = true
+			value = value[:lim.LineBytes]
+		}
+		h.fields = append(h.fields, field{bytes.TrimRight(line[:n], " \t"), value})
 		b = next
 	}
 	return h, nil, nil
@@ -155,72 +198,11 @@ func joinFields(s string) string {
 	return out.String()
 }
 
-// cutLine returns the first line without its end, and what follows. Lines end in LF, CRLF or CRCRLF.
+// cutLine returns the first line without its end, and what follows.
 func cutLine(b []byte) (line, rest []byte) {
 	i := bytes.IndexByte(b, '\n')
 	if i < 0 {
-		return bytes.TrimRight(b, "\r"), nil
+		return b, nil
 	}
-	line = b[:i]
-	for len(line) > 0 && line[len(line)-1] == '\r' {
-		line = line[:len(line)-1]
-	}
-	return line, b[i+1:]
-}
-
-// parameters reads "type/subtype; name=value; ..." of RFC 2045, section 5.1, leniently: the value in lower case and a lookup.
-func parameters(value string) (mediaType string, get func(name string) string) {
-	mediaType, rest, _ := strings.Cut(value, ";")
-	mediaType = strings.ToLower(strings.TrimSpace(mediaType))
-	// QUIRK: "text/plain charset=..." lacks the semicolon.
-	if word, more, found := strings.Cut(mediaType, " "); found {
-		mediaType, rest = word, more+";"+rest
-	}
-	return mediaType, func(name string) string { return parameter(rest, name) }
-}
-
-func parameter(s, name string) string {
-	for s != "" {
-		s = strings.TrimLeft(s, "; \t")
-		key, rest, found := strings.Cut(s, "=")
-		if !found {
-			return ""
-		}
-		if semi := strings.IndexByte(key, ';'); semi >= 0 { // a parameter without a value
-			s = s[semi+1:]
-			continue
-		}
-		key = strings.TrimSpace(key)
-		rest = strings.TrimLeft(rest, " ")
-		var value string
-		if strings.HasPrefix(rest, `"`) {
-			value, s = quoted(rest[1:])
-		} else if end := strings.IndexAny(rest, "; \t"); end >= 0 {
-			value, s = rest[:end], rest[end:]
-		} else {
-			value, s = rest, ""
-		}
-		if strings.EqualFold(key, name) {
-			return value
-		}
-	}
-	return ""
-}
-
-// quoted reads a quoted string behind its opening quote. RFC 5322, section 3.2.4.
-func quoted(s string) (value, rest string) {
-	if end := strings.IndexByte(s, '"'); end >= 0 && strings.IndexByte(s[:end], '\\') < 0 {
-		return s[:end], s[end+1:]
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		switch {
-		case s[i] == '\\' && i+1 < len(s):
-			i++
-		case s[i] == '"':
-			return b.String(), s[i+1:]
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String(), ""
+	return b[:i], b[i+1:]
 }

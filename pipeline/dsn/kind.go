@@ -1,9 +1,23 @@
 package dsn
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // maxSearched is how much of a text is searched for phrases: a report says what it is at its beginning.
 const maxSearched = 64 << 10
+
+// author is who a mail comes from, as far as its header tells.
+type author int
+
+const (
+	person author = iota
+	// nobody: the null return path, which bounces and automatic replies have (RFC 5321, section 4.5.5; RFC 3834, section 3.3).
+	nobody
+	// machine: the name of a mail system.
+	machine
+)
 
 // readWords handles a mail without machine-readable parts: a bounce in words only, an automatic reply, a challenge, or an
 // ordinary mail.
@@ -12,49 +26,34 @@ func (p *parser) readWords() {
 	text := p.plainText()
 	low := strings.ToLower(text[:min(len(text), maxSearched)])
 	subject := strings.ToLower(r.Subject)
+	from := p.author()
+	passedOn := p.passedOn()
 
-	if i := strings.Index(text, "Feedback-Type:"); i >= 0 && (i == 0 || text[i-1] == '\n') {
+	if i := strings.Index(text, "Feedback-Type:"); i >= 0 && (i == 0 || text[i-1] == '\n') && !passedOn {
 		p.readFeedback([]byte(text[i:]))
 		p.finishFeedback()
 		return
 	}
-	if p.statusInText(text) {
+	if !passedOn && p.statusInText(text) {
 		r.Format = "rfc3464"
 		p.complete()
 		return
 	}
-	machine := p.fromMachine()
 	automatic := p.automatic(subject)
-	// A person who quotes or forwards a bounce is no mail system.
-	format := ""
-	if machine || !forwarded(subject) && containsAny(subject, bounceSubjects[:]) {
-		format = formatOf(low, &p.top)
+	if from != machine && p.challenges(subject, low, from != person || automatic) {
+		r.Kind, r.Format = Challenge, "text"
+		return
 	}
-	bounce := format != "" || p.top.has("X-Failed-Recipients")
-	if !bounce {
-		inSubject, inBody := containsAny(subject, bounceSubjects[:]), containsAny(low, bouncePhrases[:])
-		switch {
-		case automatic: // so call themselves bounces and the answers of people alike
-			bounce = inSubject && machineName(p.top.get("From"))
-		case machine:
-			bounce = inSubject || inBody
-		default:
-			bounce = inSubject && inBody && !forwarded(subject)
-		}
-	}
-	if bounce {
-		if format == "" {
-			format = "text"
-		}
+	if format, ok := p.bounces(subject, low, from, automatic); ok && !passedOn {
 		r.Format = format
 		p.readBounce(text, subject)
-		if len(r.Recipients) > 0 || machine || format != "text" {
+		if len(r.Recipients) > 0 || from == machine || format != "text" {
 			return
 		}
 		r.Format = ""
 	}
 	switch {
-	case p.challenges(subject, low, machine || automatic):
+	case p.challenges(subject, low, from != person || automatic):
 		r.Kind, r.Format = Challenge, "text"
 	case automatic && strings.Contains(subject, "unsubscribe"), subject == "unsubscribe":
 		r.Kind, r.Format = Unsubscribe, "text"
@@ -64,6 +63,36 @@ func (p *parser) readWords() {
 		r.Kind = Ordinary
 	}
 }
+
+// bounces reports whether the mail is a bounce in words, and in whose.
+func (p *parser) bounces(subject, low string, from author, automatic bool) (format string, ok bool) {
+	inSubject := containsAny(subject, bounceSubjects[:])
+	// A person who quotes or forwards a bounce is no mail system.
+	if from == machine || from == nobody && !automatic || inSubject && !forwarded(subject) && !automatic {
+		format = formatOf(low, &p.top)
+	}
+	if format != "" || p.top.has("X-Failed-Recipients") {
+		if format == "" {
+			format = "text"
+		}
+		return format, true
+	}
+	inBody := func() bool { return containsAny(low, bouncePhrases[:]) || containsAny(low, reasonPhrases[:]) }
+	switch {
+	case automatic: // so call themselves bounces and the answers of people alike
+		ok = inSubject && machineName(p.top.get("From"))
+	case from == machine:
+		ok = inSubject || inBody()
+	case from == nobody:
+		ok = inSubject && inBody()
+	default: // A person asks or tells about bounces: only what looks like a report is one.
+		ok = inSubject && !forwarded(subject) && p.listsRecipients() && inBody()
+	}
+	return "text", ok
+}
+
+// listsRecipients reports whether the text has a recipient on a line of its own, as reports do.
+func (p *parser) listsRecipients() bool { return len(p.words().blocks) > 0 }
 
 // readBounce reads the recipients of a bounce in words.
 func (p *parser) readBounce(text, subject string) {
@@ -76,59 +105,52 @@ func (p *parser) readBounce(text, subject string) {
 		r.ReportingMTA = p.clip(selfName(strings.ToLower(text[:min(len(text), 4096)])))
 	}
 	if reading.original != "" {
-		h, _, _ := parseHeader([]byte(strings.TrimLeft(reading.original, "\r\n-= \t")), &p.lim)
-		p.readOriginal(&h)
+		p.readReturned([]byte(reading.original))
 	}
 	act := "failed"
 	own := strings.ToLower(text[:min(len(text)-len(reading.original), maxSearched)])
 	if containsAny(subject, delayWords[:]) || containsAny(own, delayWords[:]) {
 		act = "delayed"
 	}
-	// X-Failed-Recipients (Exim, Gmail) names who failed, in one field or several.
-	for i := range p.top.fields {
-		if !equalFold(p.top.fields[i].name, "X-Failed-Recipients") {
-			continue
-		}
-		for _, item := range strings.Split(unfold(p.top.fields[i].value), ",") {
-			if addr := fieldAddress(item); plausible(addr) && !p.has(addr) {
-				p.add(Recipient{Recipient: p.clip(addr), Action: act})
-			}
-		}
-	}
-	if len(r.Recipients) == 0 {
+	p.addFailed(act)
+	// Exim's field names the first ones only; other programs write addresses into their texts that did not fail.
+	if len(r.Recipients) == 0 || r.Format == "exim" && len(reading.blocks) > len(r.Recipients) {
 		for i := range reading.blocks {
-			p.add(Recipient{Recipient: p.clip(reading.blocks[i].recipient), Action: act})
+			if b := &reading.blocks[i]; !p.has(b.recipient) && !p.add(Recipient{Recipient: p.clip(b.recipient), Action: act}) {
+				break
+			}
 		}
 	}
 	if len(r.Recipients) == 0 {
 		p.guessRecipient(act, reading)
 	}
+	single := len(r.Recipients) == 1
 	for i := range r.Recipients {
 		rec := &r.Recipients[i]
-		words := ""
 		b := reading.find(rec.Recipient)
-		if b == nil && len(r.Recipients) == 1 && len(reading.blocks) == 1 {
+		if b == nil && single && len(reading.blocks) == 1 {
 			b = &reading.blocks[0]
 		}
-		if b != nil {
-			words = b.wordsFor(reading)
-		} else {
-			words = reading.sharedWords()
+		if b == nil {
+			b = new(block)
 		}
-		p.setWords(rec, readAnswer(words))
-		if b != nil {
-			b.addTo(p, rec)
-		}
+		p.setWords(rec, b.answer(reading, single))
+		b.addTo(p, rec)
 	}
 }
 
-func (p *parser) has(addr string) bool {
-	for i := range p.report.Recipients {
-		if same(p.report.Recipients[i].Recipient, addr) {
-			return true
+// addFailed adds the recipients of X-Failed-Recipients (Exim, Gmail), in one field or several.
+func (p *parser) addFailed(act string) {
+	for i := range p.top.fields {
+		if !equalFold(p.top.fields[i].name, "X-Failed-Recipients") {
+			continue
+		}
+		for _, item := range strings.Split(unfold(p.top.fields[i].value), ",") {
+			if addr := fieldAddress(item); plausible(addr) && !p.has(addr) && !p.add(Recipient{Recipient: p.clip(addr), Action: act}) {
+				return
+			}
 		}
 	}
-	return false
 }
 
 // guessRecipient looks for the recipient of a bounce whose list was not recognised: the address in the words that is neither the
@@ -138,13 +160,16 @@ func (p *parser) guessRecipient(act string, reading *reading) {
 	for _, line := range reading.shared {
 		for _, word := range strings.FieldsFunc(line, func(c rune) bool { return strings.ContainsRune(" \t<>()[]\"',;:", c) }) {
 			word = strings.TrimRight(word, ".")
-			if plausible(word) && !same(word, p.returnedTo) && !same(word, p.report.OriginalSender) && !same(word, from) && !p.has(word) && !machineName(word) {
+			if !plausible(word) || machineName(word) || p.has(word) || same(word, from) || same(word, p.report.OriginalSender) || same(word, p.report.OriginalFrom) {
+				continue
+			}
+			if !p.isPath(word) {
 				p.add(Recipient{Recipient: p.clip(word), Action: act})
 				return
 			}
 		}
 	}
-	verp := fromVERP(p.returnedTo, nil)
+	verp := fromVERP(p.report.ReturnPath, nil)
 	if verp == "" {
 		verp = p.originalTo
 	}
@@ -153,9 +178,20 @@ func (p *parser) guessRecipient(act string, reading *reading) {
 	}
 }
 
+func (p *parser) isPath(addr string) bool {
+	for _, path := range p.paths {
+		if same(path, addr) {
+			return true
+		}
+	}
+	return false
+}
+
 // selfName finds the name by which the reporting server introduces itself.
 func selfName(low string) string {
-	for _, mark := range [...]string{"this is the mail system at host ", "qmail-send program at ", "mailer program at ", "mail agent v0.13 at ", "message from ", "program at "} {
+	for _, mark := range [...]string{
+		"this is the mail system at host ", "qmail-send program at ", "mailer program at ", "mail agent v0.13 at ", "james mail server at ", "delivery status notification from ", "message from ", "program at ",
+	} {
 		if i := strings.Index(low, mark); i >= 0 && i < 2000 {
 			return leadingHost(low[i+len(mark):])
 		}
@@ -163,18 +199,87 @@ func selfName(low string) string {
 	return ""
 }
 
-// fromMachine reports whether the mail's sender is a mail system.
-func (p *parser) fromMachine() bool {
-	from := strings.ToLower(p.top.get("From"))
-	if from == "" || from == "<>" || machineName(from) {
-		return true
+// author tells from the header who wrote the mail.
+func (p *parser) author() author {
+	from := p.top.get("From")
+	if from == "" || from == "<>" || machineName(decodeHeader(from)) {
+		return machine
 	}
-	path, ok := p.top.raw("Return-Path"), p.top.has("Return-Path")
-	return ok && (strings.TrimSpace(string(path)) == "<>" || machineName(strings.ToLower(string(path))))
+	if !p.top.has("Return-Path") {
+		return person
+	}
+	switch path := p.top.get("Return-Path"); {
+	case machineName(path):
+		return machine
+	case path == "<>":
+		return nobody
+	}
+	return person
 }
 
-func machineName(low string) bool {
-	return containsAny(strings.ToLower(low), machineNames[:])
+func machineName(s string) bool {
+	return containsAny(strings.ToLower(s), machineNames[:])
+}
+
+// passedOn reports whether a person forwarded or answered what somebody else had got: its parts and words are not this mail's own.
+func (p *parser) passedOn() bool {
+	if !forwarded(strings.ToLower(p.report.Subject)) || p.author() == machine {
+		return false
+	}
+	mediaType, _ := parameters(unfold(p.top.raw("Content-Type")))
+	return mediaType != "multipart/report"
+}
+
+// aggregate recognises reports about many messages, and sets the kind.
+func (p *parser) aggregate() bool {
+	mediaType, param := parameters(unfold(p.top.raw("Content-Type")))
+	format := ""
+	switch {
+	case mediaType == "multipart/report" && strings.EqualFold(param("report-type"), "tlsrpt"), p.top.has("TLS-Report-Domain"):
+		format = "tlsrpt"
+	case strings.HasPrefix(strings.ToLower(p.report.Subject), "report domain:"): // RFC 7489, section 7.2.1.1
+		format = "dmarc"
+	}
+	for i := range p.parts {
+		part := &p.parts[i]
+		switch {
+		case strings.HasPrefix(part.mediaType, "application/tlsrpt"): // RFC 8460, section 6.4
+			format = "tlsrpt"
+		case format == "" && strings.Count(part.name, "!") >= 3: // receiver!domain!begin!end of RFC 7489, section 7.2.1.1
+			format = "dmarc"
+		}
+	}
+	if format == "" {
+		return false
+	}
+	p.report.Kind, p.report.Format = AggregateReport, format
+	return true
+}
+
+// readNotification reads a notification of disposition. RFC 8098.
+//
+// QUIRK: "reject" of the Sieve language (RFC 5429, section 2.1.2), and servers for a full mailbox, send one for a message that was not
+// delivered at all; the words tell it from "deleted without being read".
+func (p *parser) readNotification(part *part) {
+	r := &p.report
+	r.Kind, r.Format = Disposition, "rfc8098"
+	h, _, err := parseHeader(bytes.TrimLeft(part.decoded(), "\n"), &p.lim)
+	if err != nil {
+		p.note(err.What, err.Limit)
+	}
+	if id := h.get("Original-Message-ID"); r.OriginalMessageID == "" {
+		r.OriginalMessageID = p.clip(id)
+	}
+	if !strings.Contains(strings.ToLower(p.plainText()), "automatically rejected") {
+		return
+	}
+	rec := Recipient{Recipient: p.clip(fieldAddress(h.get("Final-Recipient"))), Original: p.clip(fieldAddress(h.get("Original-Recipient"))), Action: "failed"}
+	if rec.Recipient == "" {
+		return
+	}
+	r.Kind = Failure
+	p.add(rec)
+	p.completeOne(&r.Recipients[0], false)
 }
 
 // automatic reports whether the mail says that no person wrote it as an answer. RFC 3834, section 5, and what came before it.
@@ -196,7 +301,7 @@ func (p *parser) automatic(subject string) bool {
 
 // forwarded reports whether a subject begins as people's answers and forwarded mails do.
 func forwarded(subject string) bool {
-	for _, prefix := range [...]string{"re:", "fw:", "fwd:", "aw:", "wg:", "tr:", "rv:", "sv:", "i:"} {
+	for _, prefix := range [...]string{"re:", "fw:", "fwd:", "aw:", "wg:", "tr:", "rv:", "sv:", "vs:", "vb:", "i:", "enc:", "doorst:", "odp:", "pd:", "ynt:", "ilt:", "回复:", "回复：", "转发:", "转发：", "答复:", "轉寄:"} {
 		if strings.HasPrefix(subject, prefix) {
 			return true
 		}

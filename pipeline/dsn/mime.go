@@ -7,6 +7,7 @@ type part struct {
 	header
 	mediaType string // lower case, "text/plain" where the part has none; RFC 2045, section 5.2
 	charset   string
+	name      string // of the file, where the type gives one
 	encoding  []byte
 	body      []byte
 }
@@ -30,7 +31,7 @@ func (w *walker) note(what string, limit int) {
 
 func (w *walker) walk(h header, body []byte, depth int) {
 	if w.seen++; w.seen > w.lim.Parts {
-		w.note("parts", w.lim.Parts)
+		w.note(LimitParts, w.lim.Parts)
 		return
 	}
 	mediaType, param := "text/plain", func(string) string { return "" }
@@ -39,16 +40,20 @@ func (w *walker) walk(h header, body []byte, depth int) {
 	}
 	if len(mediaType) > 10 && mediaType[:10] == "multipart/" {
 		if depth >= w.lim.Depth {
-			w.note("depth", w.lim.Depth)
+			w.note(LimitDepth, w.lim.Depth)
 			return
 		}
 		if boundary := param("boundary"); boundary != "" && w.multipart(body, boundary, depth) {
 			return
 		}
-		mediaType = "text/plain" // QUIRK: no boundary, or none that occurs: the body is read as it stands
+		// QUIRK: no boundary, or none that occurs: one that looks like it, or else the body as it stands
+		if boundary := guessBoundary(body); boundary != "" && w.multipart(body, boundary, depth) {
+			return
+		}
+		mediaType = "text/plain"
 	}
 	w.parts = append(w.parts, part{
-		header: h, mediaType: mediaType, charset: param("charset"), encoding: h.raw("Content-Transfer-Encoding"), body: body,
+		header: h, mediaType: mediaType, charset: param("charset"), name: param("name"), encoding: h.raw("Content-Transfer-Encoding"), body: body,
 	})
 }
 
@@ -92,6 +97,18 @@ func (w *walker) multipart(body []byte, boundary string, depth int) bool {
 	return found
 }
 
+// guessBoundary returns the boundary of the first line that begins with two hyphens and has a Content field below it, or "".
+func guessBoundary(body []byte) string {
+	for b := body[:min(len(body), 64<<10)]; len(b) > 0; {
+		line, next := cutLine(b)
+		if len(line) > 4 && len(line) < 80 && line[0] == '-' && line[1] == '-' && len(next) > 8 && equalFold(next[:8], "Content-") {
+			return string(bytes.TrimRight(line[2:], " \t"))
+		}
+		b = next
+	}
+	return ""
+}
+
 // preamble keeps a text in front of the first delimiter if it may be the report.
 //
 // QUIRK: some servers write the words of the report there, behind a delimiter of another name.
@@ -106,6 +123,9 @@ func (w *walker) child(b []byte, depth int) {
 	h, rest, err := parseHeader(b, w.lim)
 	if err != nil {
 		w.note(err.What, err.Limit)
+	}
+	if h.long {
+		w.note(LimitLineBytes, w.lim.LineBytes)
 	}
 	w.walk(h, rest, depth+1)
 }

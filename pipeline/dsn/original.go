@@ -1,15 +1,43 @@
 package dsn
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
-// readOriginal takes what identifies the message that is reported from its returned header. RFC 3464, section 2 calls it the
-// third part.
-func (p *parser) readOriginal(h *header) {
-	r := &p.report
-	if p.haveOriginal || len(h.fields) == 0 {
+// maxDKIMDomains bounds Report.OriginalDKIMDomains.
+const maxDKIMDomains = 10
+
+// readReturned reads the header of the message that is reported, RFC 3464, section 2 calls it the third part, and keeps a copy of
+// it. The first one counts.
+func (p *parser) readReturned(b []byte) {
+	if p.report.HasOriginal {
 		return
 	}
-	p.haveOriginal = true
+	b = bytes.TrimLeft(b, "\r\n-= \t") // what stands around the returned message in a text
+	// Only the header is copied: it ends at the first empty line.
+	end := bytes.Index(b[:min(len(b), p.lim.HeaderBytes)], []byte("\n\n"))
+	if end < 0 {
+		end = min(len(b), p.lim.HeaderBytes)
+	}
+	h, _, err := parseHeader(bytes.Clone(b[:end]), &p.lim)
+	if err != nil {
+		p.note(err.What, err.Limit)
+	}
+	if h.long {
+		p.note(LimitLineBytes, p.lim.LineBytes)
+	}
+	if len(h.fields) == 0 {
+		return
+	}
+	p.report.HasOriginal = true
+	p.report.original = h
+	p.readOriginal(&h)
+}
+
+// readOriginal takes what identifies the message that is reported from its header.
+func (p *parser) readOriginal(h *header) {
+	r := &p.report
 	if v := h.raw("Message-ID"); v != nil {
 		r.OriginalMessageID = p.clip(unfold(v))
 	}
@@ -21,99 +49,111 @@ func (p *parser) readOriginal(h *header) {
 			r.OriginalSender = p.clip(addr)
 		}
 	}
-	if addr, several := firstAddress(h.get("To")); !several {
+	if addr, _ := firstAddress(h.get("From")); addr != "" {
+		r.OriginalFrom = p.clip(addr)
+	}
+	if addr, several := firstAddress(h.get("To")); !several && addr != "" && !p.isOwn(h, addr) {
 		p.originalTo = p.clip(addr)
 	}
+	p.readDKIM(h)
 	p.readReceived(h)
-	p.original = *h
 }
+
+// isOwn reports whether an address of the returned To names nobody who was mailed: the sender itself, who sent to others by Bcc,
+// or the mailing list (RFC 2369, section 3.4) whose members were mailed.
+func (p *parser) isOwn(h *header, addr string) bool {
+	if same(addr, p.report.OriginalFrom) {
+		return true
+	}
+	post := h.raw("List-Post")
+	return post != nil && strings.Contains(strings.ToLower(unfold(post)), "mailto:"+strings.ToLower(addr))
+}
+
+func (p *parser) readDKIM(h *header) {
+	r := &p.report
+	for i := range h.fields {
+		if !equalFold(h.fields[i].name, "DKIM-Signature") || len(r.OriginalDKIMDomains) == maxDKIMDomains {
+			continue
+		}
+		domain := p.clip(strings.ToLower(tag(h.fields[i].value, 'd')))
+		if !plausible("x@"+domain) || contains(r.OriginalDKIMDomains, domain) {
+			continue
+		}
+		r.OriginalDKIMDomains = append(r.OriginalDKIMDomains, domain)
+	}
+}
+
+// tag returns the value of a tag with a name of one letter. RFC 6376, section 3.2.
+func tag(list []byte, name byte) string {
+	for len(list) > 0 {
+		item, rest, _ := bytes.Cut(list, []byte(";"))
+		key, value, found := bytes.Cut(item, []byte("="))
+		if key = bytes.TrimSpace(key); found && len(key) == 1 && key[0] == name {
+			return string(bytes.TrimSpace(value))
+		}
+		list = rest
+	}
+	return ""
+}
+
+func contains(list []string, s string) bool {
+	for _, have := range list {
+		if have == s {
+			return true
+		}
+	}
+	return false
+}
+
+// maxTrace is how many trace fields of the returned message are read: the reporting server's are the newest, at the top.
+const maxTrace = 20
 
 // readReceived looks in the newest trace field (RFC 5321, section 4.4) of the returned message for the name that the reporting
 // server gave it, and for its sender where servers write it there.
 func (p *parser) readReceived(h *header) {
 	r := &p.report
+	seen := 0
 	for i := range h.fields {
 		if !equalFold(h.fields[i].name, "Received") {
 			continue
 		}
+		if seen++; seen > maxTrace || r.QueueID != "" && r.OriginalSender != "" {
+			return
+		}
 		s := unfold(h.fields[i].value)
 		if r.OriginalSender == "" {
-			for _, mark := range [...]string{"envelope-from ", "envelope-from=", "envelope sender: "} {
-				if at := strings.Index(s, mark); at >= 0 {
-					word, _, _ := strings.Cut(s[at+len(mark):], " ")
-					if addr := strings.Trim(word, "<>();,"); plausible(addr) {
-						r.OriginalSender = p.clip(addr)
-					}
-				}
-			}
+			r.OriginalSender = p.clip(envelopeFrom(s))
 		}
 		// Behind "id" Exchange writes the version of its software.
 		if r.QueueID == "" && r.ReportingMTA != "" && !strings.Contains(s, "Microsoft SMTP Server") {
-			if _, by, found := strings.Cut(s, "by "+r.ReportingMTA); found {
-				if _, id, found := strings.Cut(by, " id "); found {
-					id, _, _ = strings.Cut(id, " ")
-					r.QueueID = p.clip(strings.Trim(id, "<>;"))
-				} else if before, _, found := strings.Cut(s, " by "+r.ReportingMTA); found { // dma: from, id, by
-					if _, id, found := strings.Cut(before, " id "); found {
-						id, _, _ = strings.Cut(id, " ")
-						r.QueueID = p.clip(strings.Trim(id, "<>;"))
-					}
-				}
-				if r.OriginalSender != "" {
-					return
-				}
-			}
+			r.QueueID = p.clip(idFrom(s, r.ReportingMTA))
 		}
 	}
 }
 
-// attribute finds for each recipient the address that was mailed, where it is another than the one that failed: a message may
-// have been forwarded on its way.
-//
-// The sender's own marks are trusted most: the variable envelope return path comes back in the report's own address or in
-// the returned message. Then what the report says, then the only address in the returned To.
-func (p *parser) attribute() {
-	r := &p.report
-	if len(r.Recipients) == 0 {
-		return
-	}
-	known := make([]string, 0, 2*len(r.Recipients)+1)
-	for i := range r.Recipients {
-		known = append(known, r.Recipients[i].Recipient, r.Recipients[i].Original)
-	}
-	known = append(known, p.originalTo)
-	verp := ""
-	for _, path := range [...]string{r.OriginalSender, p.returnedTo} {
-		if verp = p.clip(fromVERP(path, known)); verp != "" {
-			break
-		}
-	}
-	single := len(r.Recipients) == 1
-	for i := range r.Recipients {
-		rec := &r.Recipients[i]
-		if rec.Recipient == "" {
-			// A report that names nobody, or hides the name: the sender's marks are all there is.
-			if rec.Recipient = verp; rec.Recipient == "" && single {
-				rec.Recipient = p.originalTo
-			}
-			if p.report.Feedback == nil && rec.Recipient == "" {
-				continue
+// envelopeFrom finds the envelope sender that some servers write into their trace field.
+func envelopeFrom(s string) string {
+	for _, mark := range [...]string{"envelope-from ", "envelope-from=", "envelope sender: "} {
+		if at := strings.Index(s, mark); at >= 0 {
+			if addr := strings.Trim(firstWord(s[at+len(mark):]), "<>();,"); plausible(addr) {
+				return addr
 			}
 		}
-		// QUIRK: xtext that was not undone; the decoded form is known from elsewhere.
-		if rec.Original != "" && strings.IndexByte(rec.Original, '+') >= 0 && same(decodeXtext(rec.Original), rec.Recipient) {
-			rec.Original = ""
-		}
-		// Where the report and the returned To name the same address, that one was mailed, whatever the return path says.
-		confirmed := p.originalTo != "" && (same(p.originalTo, rec.Recipient) || same(p.originalTo, rec.Original))
-		if single && verp != "" && !confirmed {
-			rec.Original = verp
-		}
-		if rec.Original == "" && single && p.originalTo != "" && !same(p.originalTo, r.OriginalSender) {
-			rec.Original = p.originalTo
-		}
-		if same(rec.Original, rec.Recipient) || !strings.Contains(rec.Original, "@") {
-			rec.Original = ""
+	}
+	return ""
+}
+
+// idFrom returns the id in a trace field of the given host.
+func idFrom(s, host string) string {
+	before, by, found := strings.Cut(s, "by "+host)
+	if !found {
+		return ""
+	}
+	_, id, found := strings.Cut(by, " id ")
+	if !found { // dma: from, id, by
+		if _, id, found = strings.Cut(before, " id "); !found {
+			return ""
 		}
 	}
+	return strings.Trim(firstWord(id), "<>;")
 }

@@ -10,25 +10,29 @@ import (
 // parser holds what Parse knows so far.
 type parser struct {
 	lim    Limits
+	mail   []byte // with LF at the line ends, no longer than the limits allow
 	report Report
 	top    header
 	parts  []part
 
-	haveOriginal bool
-	original     header // of the returned message
-	originalTo   string // its only To address
-	returnedTo   string // the envelope recipient of the report: the sender's return path
+	paths      []string       // that may be the report's own envelope recipient
+	originalTo string         // the only To address of the returned message
+	comments   map[int]string // behind the Status of a recipient, by its index
+	index      map[string]int // recipients by address, lower case; used where there are many
 
 	text    *string // decoded, on demand
 	reading *reading
 }
 
 // Parse reads one mail. Errors are [ErrNotMail] and, for a header beyond the limits, a *[LimitError]; there is no report then.
-// What is merely too long leaves a report, with Report.Cut.
+// What is merely too long leaves a report, with Report.Cut. Time and memory are linear in the bytes that the limits let through,
+// whatever the mail holds.
 func Parse(mail []byte, lim Limits) (*Report, error) {
 	p := &parser{lim: lim.withDefaults()}
-	mail = skipBlankLines(mail)
-	h, body, err := parseHeader(mail, &p.lim)
+	p.report.textBytes = p.lim.TextBytes
+	// One byte more than the limits allow, so that a mail that is too long is seen to be.
+	p.mail = unixLines(skipBlankLines(mail), p.lim.HeaderBytes+p.lim.BodyBytes+1)
+	h, body, err := parseHeader(p.mail, &p.lim)
 	if err != nil {
 		return nil, err
 	}
@@ -36,9 +40,12 @@ func Parse(mail []byte, lim Limits) (*Report, error) {
 		return nil, ErrNotMail
 	}
 	p.top = h
+	if h.long {
+		p.note(LimitLineBytes, p.lim.LineBytes)
+	}
 	if len(body) > p.lim.BodyBytes {
 		body = body[:p.lim.BodyBytes]
-		p.note("body bytes", p.lim.BodyBytes)
+		p.note(LimitBodyBytes, p.lim.BodyBytes)
 	}
 	w := walker{lim: &p.lim, cut: p.report.Cut}
 	w.walk(h, body, 0)
@@ -46,17 +53,19 @@ func Parse(mail []byte, lim Limits) (*Report, error) {
 
 	p.readTop()
 	p.readParts()
+	p.finish()
 	return &p.report, nil
 }
 
 // skipBlankLines skips what some programs put in front of a mail that they save.
 func skipBlankLines(mail []byte) []byte {
+	window := mail[:min(len(mail), 4096)]
 	for {
-		line, rest := cutLine(mail[:min(len(mail), 4096)])
+		line, rest := cutLine(window)
 		if rest == nil || len(bytes.TrimSpace(line)) > 0 {
-			return mail
+			return mail[min(len(mail), 4096)-len(window):]
 		}
-		mail = mail[len(mail[:min(len(mail), 4096)])-len(rest):]
+		window = rest
 	}
 }
 
@@ -68,48 +77,64 @@ func (p *parser) note(what string, limit int) {
 	p.report.Cut = w.cut
 }
 
-func (p *parser) add(rec Recipient) {
-	if len(p.report.Recipients) >= p.lim.Recipients {
-		p.note("recipients", p.lim.Recipients)
-		return
+// add adds a recipient; false if there are too many.
+func (p *parser) add(rec Recipient) bool {
+	const few = 8 // up to here a search from the front is cheaper than a map
+	n := len(p.report.Recipients)
+	if n >= p.lim.Recipients {
+		p.note(LimitRecipients, p.lim.Recipients)
+		return false
 	}
 	p.report.Recipients = append(p.report.Recipients, rec)
+	switch {
+	case n == few:
+		p.index = map[string]int{}
+		for i := range p.report.Recipients {
+			p.index[strings.ToLower(p.report.Recipients[i].Recipient)] = i
+		}
+	case n > few:
+		p.index[strings.ToLower(rec.Recipient)] = n
+	}
+	return true
 }
+
+// find returns a recipient's index, of the last one where there are several, or -1.
+func (p *parser) find(addr string) int {
+	if p.index != nil {
+		if i, ok := p.index[strings.ToLower(addr)]; ok {
+			return i
+		}
+		return -1
+	}
+	for i := len(p.report.Recipients) - 1; i >= 0; i-- {
+		if same(p.report.Recipients[i].Recipient, addr) {
+			return i
+		}
+	}
+	return -1
+}
+
+func (p *parser) has(addr string) bool { return p.find(addr) >= 0 }
 
 func (p *parser) readTop() {
 	r := &p.report
 	r.MessageID = p.clip(p.top.get("Message-ID"))
 	r.Date = parseDate(p.top.get("Date"))
 	r.Subject = p.clip(decodeHeader(p.top.get("Subject")))
-	for _, name := range [...]string{"X-Original-To", "Delivered-To", "To"} {
-		if addr, _ := firstAddress(p.top.get(name)); addr != "" {
-			p.returnedTo = p.clip(addr)
-			break
-		}
-	}
+	p.readPaths()
 }
 
 // readParts reads the machine-readable parts first, and the text only for what they leave open.
 func (p *parser) readParts() {
 	r := &p.report
-	var originals []*part
-	disposition := false
-	for i := range p.parts {
-		part := &p.parts[i]
-		switch part.mediaType {
-		case "message/delivery-status", "message/global-delivery-status":
-			p.readStatus(decodeBody(part.body, part.encoding))
-		case "message/feedback-report":
-			p.readFeedback(decodeBody(part.body, part.encoding))
-		case "message/disposition-notification", "message/global-disposition-notification":
-			disposition = true
-		case "message/rfc822", "message/global", "text/rfc822-headers", "message/global-headers":
-			originals = append(originals, part)
-		}
+	var notification *part
+	if !p.passedOn() {
+		notification = p.readReports()
 	}
-	for _, o := range originals {
-		h, _, _ := parseHeader(decodeBody(o.body, o.encoding), &p.lim)
-		p.readOriginal(&h)
+	for i := range p.parts {
+		if part := &p.parts[i]; part.isReturned() {
+			p.readReturned(part.decoded())
+		}
 	}
 	switch {
 	case r.Feedback != nil:
@@ -117,13 +142,13 @@ func (p *parser) readParts() {
 	case len(r.Recipients) > 0:
 		r.Format = "rfc3464"
 		p.complete()
-	case disposition:
-		r.Kind, r.Format = Disposition, "rfc8098"
-		return
+	case p.aggregate():
+	case notification != nil:
+		p.readNotification(notification)
 	case p.top.has("X-HmXmrOriginalRecipient"):
 		// QUIRK: old complaints of Hotmail are the message itself, with this field.
 		r.Kind, r.Format, r.Feedback = Complaint, "jmrp", &Feedback{Type: "abuse"}
-		p.readOriginal(&p.top)
+		p.readReturned(p.mail)
 		r.OriginalSender = ""
 		p.finishFeedback()
 	default:
@@ -132,14 +157,87 @@ func (p *parser) readParts() {
 	if r.Kind == "" {
 		r.Kind = kindOf(r.Recipients)
 	}
-	if r.OriginalSender == "" && p.returnedTo != "" {
-		switch r.Kind {
-		case Failure, Delay, Relay, Delivered, Expanded:
-			r.OriginalSender = p.returnedTo // RFC 5321, section 4.5.5: reports go to the return path
-			// QUIRK: dma's own X-Original-To names the recipient that failed.
-			if to, _ := firstAddress(p.top.get("To")); to != "" && p.has(p.returnedTo) {
-				r.OriginalSender = p.clip(to)
-			}
+}
+
+// readReports reads the parts that are reports, and returns a notification of disposition where there is one.
+func (p *parser) readReports() (notification *part) {
+	found := false
+	for i := range p.parts {
+		part := &p.parts[i]
+		switch part.mediaType {
+		case "message/delivery-status", "message/global-delivery-status":
+			found = true
+			p.readStatus(part.decoded())
+		case "message/feedback-report":
+			found = true
+			p.readFeedback(part.decoded())
+		case "message/disposition-notification", "message/global-disposition-notification":
+			notification = part
+		}
+	}
+	if found && (len(p.report.Recipients) > 0 || p.report.Feedback != nil) {
+		return notification
+	}
+	// QUIRK: the report is attached as text/plain or as a file of no type.
+	for i := range p.parts {
+		part := &p.parts[i]
+		if part == notification || part.mediaType == "text/html" || strings.HasPrefix(part.mediaType, "image/") || part.isReturned() {
+			continue
+		}
+		switch start := decodeBody(part.body[:min(len(part.body), 512)], part.encoding); {
+		case beginsWithField(start, "Feedback-Type", "User-Agent", "Version"):
+			part.mediaType = "message/feedback-report"
+			p.readFeedback(part.decoded())
+		case beginsWithField(start, "Reporting-MTA", "Final-Recipient", "Original-Recipient", "Original-Envelope-Id", "Arrival-Date", "Received-From-MTA"):
+			part.mediaType = "message/delivery-status"
+			p.readStatus(part.decoded())
+		}
+	}
+	return notification
+}
+
+// beginsWithField reports whether b begins with one of the header fields, blank lines aside.
+func beginsWithField(b []byte, names ...string) bool {
+	b = bytes.TrimLeft(b, "\r\n")
+	line, _ := cutLine(b)
+	n := nameLen(line)
+	for _, name := range names {
+		if n > 0 && equalFold(line[:n], name) {
+			return true
+		}
+	}
+	return false
+}
+
+// isReturned reports whether the part is the message that is reported, or its header. RFC 6522, section 4; RFC 6533, section 6.
+func (p *part) isReturned() bool {
+	switch p.mediaType {
+	case "message/rfc822", "message/global", "text/rfc822-headers", "message/global-headers",
+		"text/rfc822-header", "text/rfc822", "message/rfc822-headers", "message/rfc822-header": // QUIRK
+		return true
+	}
+	return strings.HasSuffix(p.name, ".eml") // QUIRK: application/octet-stream
+}
+
+// finish fills what depends on all the rest.
+func (p *parser) finish() {
+	r := &p.report
+	if r.Kind == Ordinary || r.Kind == AggregateReport {
+		// What such a mail has attached is not reported.
+		r.HasOriginal, r.OriginalMessageID, r.OriginalFrom, r.OriginalSubject, r.OriginalDKIMDomains = false, "", "", "", nil
+		r.OriginalSender, r.QueueID, r.original = "", "", header{}
+		return
+	}
+	r.ReturnPath = p.returnPath()
+	switch r.Kind {
+	case Failure, Delay, Relay, Delivered, Expanded:
+		if r.OriginalSender == "" {
+			r.OriginalSender = r.ReturnPath // RFC 5321, section 4.5.5: reports go to the return path
+		}
+	}
+	if r.OriginalMessageID == "" && r.Feedback == nil {
+		if id := p.top.get("In-Reply-To"); strings.HasPrefix(id, "<") && strings.IndexByte(id, '>') == len(id)-1 {
+			r.OriginalMessageID = p.clip(id) // RFC 3834, section 3.1.5
 		}
 	}
 	if r.QueueID == "" && p.reading != nil {
@@ -173,160 +271,4 @@ func kindOf(recipients []Recipient) Kind {
 		return Expanded
 	}
 	return Failure
-}
-
-// complete fills what the fields of a delivery status leave open from the text in front of them.
-func (p *parser) complete() {
-	r := &p.report
-	for i := range r.Recipients {
-		rec := &r.Recipients[i]
-		if rec.Action == "delivered" || rec.Action == "relayed" || rec.Action == "expanded" {
-			continue
-		}
-		broken := len(rec.Diagnostic) > 3 && rec.Diagnostic[3] == '-' && rec.SMTPCode != 0 && !strings.Contains(rec.Diagnostic[4:], rec.Diagnostic[:3]+" ")
-		if rec.Diagnostic == "" || broken || rec.Phase == 0 && rec.SMTPCode != 0 && rec.DiagnosticType == "smtp" || rec.Action == "" {
-			p.completeOne(rec, broken)
-		}
-		if rec.Action == "" {
-			rec.Action = actionOf(rec.Status)
-		}
-		// QUIRK: OpenSMTPD calls the end of the queue's lifetime "delayed".
-		if rec.Action == "delayed" && rec.Status == "4.4.7" && strings.HasPrefix(strings.ToLower(rec.Diagnostic), "envelope expired") {
-			rec.Action = "failed"
-		}
-	}
-}
-
-func (p *parser) completeOne(rec *Recipient, broken bool) {
-	reading := p.words()
-	b := reading.find(rec.Recipient)
-	if b == nil && rec.Original != "" {
-		b = reading.find(rec.Original)
-	}
-	if b == nil {
-		for i := range reading.blocks { // the report speaks of the address before the alias
-			if same(reading.blocks[i].original, rec.Recipient) {
-				b = &reading.blocks[i]
-				rec.Original, rec.Recipient = rec.Recipient, p.clip(b.recipient)
-				break
-			}
-		}
-	}
-	if b == nil && len(p.report.Recipients) == 1 && len(reading.blocks) == 1 && rec.Diagnostic == "" {
-		b = &reading.blocks[0]
-	}
-	if b == nil {
-		return
-	}
-	words := b.wordsFor(reading)
-	a := readAnswer(words)
-	if a.text == "" {
-		return
-	}
-	if broken {
-		// Sendmail's field holds the first line of the reply only.
-		if strings.HasPrefix(a.text, rec.Diagnostic) {
-			rec.Diagnostic = p.clip(a.text)
-		}
-	}
-	if rec.Diagnostic != "" && a.text != rec.Diagnostic {
-		return // about another answer
-	}
-	p.setWords(rec, a)
-	b.addTo(p, rec)
-}
-
-func (b *block) addTo(p *parser, rec *Recipient) {
-	if rec.RemoteMTA == "" {
-		rec.RemoteMTA = p.clip(b.remote)
-	}
-	if rec.Phase == 0 && b.command != "" {
-		// A reply behind DATA may answer the RCPT command that was sent with it (RFC 2920): it tells no phase.
-		rec.Phase = phaseIn(strings.ToLower(b.command))
-	}
-	if rec.Original == "" {
-		rec.Original = p.clip(b.original)
-	}
-}
-
-// wordsFor are the block's own, or those that apply to all.
-func (b *block) wordsFor(r *reading) string {
-	if len(b.words) == 0 {
-		return r.sharedWords()
-	}
-	words := strings.Join(b.words, "\n")
-	// Sendmail: (reason: 550 5.1.1 unknown)
-	if rest, ok := after(words, "(reason: "); ok {
-		words = strings.TrimSuffix(rest, ")")
-	} else if rest, ok := after(words, "(reason:"); ok {
-		words = strings.TrimSuffix(rest, ")")
-	}
-	return words
-}
-
-func actionOf(status string) string {
-	if strings.HasPrefix(status, "4") {
-		return "delayed"
-	}
-	if strings.HasPrefix(status, "2") {
-		return "delivered"
-	}
-	return "failed"
-}
-
-// words reads the text on demand.
-func (p *parser) words() *reading {
-	if p.reading == nil {
-		p.reading = p.readText(p.plainText())
-	}
-	return p.reading
-}
-
-// plainText joins the parts that a person reads: plain text, or HTML where there is no plain text.
-func (p *parser) plainText() string {
-	if p.text != nil {
-		return *p.text
-	}
-	var out strings.Builder
-	for _, kind := range [...]string{"text/plain", "text/html"} {
-		for i := range p.parts {
-			if part := &p.parts[i]; part.mediaType == kind || kind == "text/plain" && unknownText(part.mediaType) {
-				out.WriteString(part.text())
-				out.WriteByte('\n')
-			}
-		}
-		if len(strings.TrimSpace(out.String())) > 0 {
-			break
-		}
-		out.Reset()
-	}
-	s := out.String()
-	p.text = &s
-	return s
-}
-
-func unknownText(mediaType string) bool {
-	return mediaType == "text" || mediaType == "" || mediaType == "text/us-ascii" || mediaType == "report/delivery-status"
-}
-
-// statusInText finds the fields of a delivery status within a text.
-func (p *parser) statusInText(text string) bool {
-	b := []byte(text)
-	if !looksLikeStatus(b) {
-		return false
-	}
-	start := bytes.Index(b, []byte("Reporting-MTA:"))
-	if i := bytes.Index(b, []byte("inal-Recipient:")); start < 0 || start > i {
-		start = bytes.LastIndexByte(b[:max(i, 0)], '\n') + 1
-		// The group may begin with another field.
-		for start > 1 {
-			prev := bytes.LastIndexByte(b[:start-1], '\n') + 1
-			if nameLen(b[prev:start-1]) == 0 {
-				break
-			}
-			start = prev
-		}
-	}
-	p.readStatus(b[start:])
-	return len(p.report.Recipients) > 0
 }

@@ -28,7 +28,7 @@ func show(r *Report) string {
 func showFields(b *strings.Builder, indent string, v reflect.Value) {
 	for i := range v.NumField() {
 		f, name := v.Field(i), v.Type().Field(i).Name
-		if f.IsZero() {
+		if f.IsZero() || !v.Type().Field(i).IsExported() {
 			continue
 		}
 		switch x := f.Interface().(type) {
@@ -148,7 +148,10 @@ func TestLongMailsAreCutWithANote(t *testing.T) {
 		nested += fmt.Sprintf("Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n", i, i)
 	}
 	many := head + "Content-Type: multipart/mixed; boundary=b\n\n" + strings.Repeat("--b\n\nx\n", 5000)
-	crowd := report + strings.Repeat("\nFinal-Recipient: rfc822; x@client.example\nAction: failed\nStatus: 5.1.1\n", 3000)
+	crowd := report
+	for i := range 3000 {
+		crowd += fmt.Sprintf("\nFinal-Recipient: rfc822; x%d@client.example\nAction: failed\nStatus: 5.1.1\n", i)
+	}
 	for _, tc := range []struct {
 		name, mail, want string
 		recipients       int

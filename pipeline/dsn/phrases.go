@@ -5,8 +5,10 @@ import "strings"
 // signatures are words by which a mail server's own text is known, in lower case. The first that occurs names the format.
 var signatures = [...]struct{ words, format string }{
 	{"this is the qmail-send program", "qsbmf"},
+	{"this is the james mail server", "james"},
 	{"this is the haraka mailer program", "haraka"},
 	{"dragonfly mail agent", "dma"},
+	{"automatically by the mail system (ecelerity)", "momentum"},
 	{"this message was created automatically by mail delivery software", "exim"},
 	{"please do not reply to this email.\n\n    an error has occurred", "opensmtpd"},
 	{"recipient addresses that were\nincorrectly constructed", "exim"},
@@ -14,17 +16,22 @@ var signatures = [...]struct{ words, format string }{
 	{"this is the postfix program at host", "postfix"},
 	{"transcript of session follows", "sendmail"},
 	{"had permanent fatal errors", "sendmail"},
+	{"had transient non-fatal errors", "sendmail"},
 	{"technical details of permanent failure", "gmail"},
 	{"technical details of temporary failure", "gmail"},
 	{"diagnostic information for administrators", "exchange"},
 	{"did not reach the following recipient(s)", "exchange"},
 	{"generating server:", "exchange"},
+	{"remote server returned '", "exchange"},
 	{"not listed in domino directory", "domino"},
 	{"not listed in public name & address book", "domino"},
 	{"mailenable", "mailenable"},
+	{"hmailserver", "hmailserver"},
+	{"xmail bounce:", "xmail"},
 	{"mail delivery failed: returning message to sender", "exim"},
 	{"sorry, we were unable to deliver your message to the following address", "yahoo"},
-	{"this is a delivery failure notification message", "courier"},
+	{"running the courier mail server", "courier"},
+	{"this is a delivery failure notification message which indicates", "mimecast"},
 	{"i'm afraid i wasn't able to deliver your message", "qsbmf"},
 }
 
@@ -34,58 +41,54 @@ func formatOf(low string, top *header) string {
 			return s.format
 		}
 	}
-	if top.has("X-MailEnable-Message") {
+	switch {
+	case top.has("X-MailEnable-Message"):
 		return "mailenable"
+	case strings.Contains(strings.ToLower(top.get("From")), "courier mail server"):
+		return "courier"
 	}
 	return ""
 }
 
 // machineNames are the names of mail systems as senders.
 var machineNames = [...]string{
-	"mailer-daemon", "mailer_daemon", "maildaemon", "postmaster", "post_master", "mail delivery", "mail.delivery", "mail system", "system administrator", "mail administrator",
-	"mailer daemon", "delivery subsystem", "ndr administrator", "microsoftexchange", "internet mail delivery", "double-bounce", "mail-daemon",
+	"mailer-daemon", "mailer_daemon", "maildaemon", "postmaster", "post_master", "mail delivery", "mail.delivery", "mail system", "mail-system", "mailsystem", "system administrator", "mail administrator",
+	"mailer daemon", "delivery subsystem", "ndr administrator", "microsoftexchange", "internet mail delivery", "double-bounce", "mail-daemon", "courier mail server", "<@>",
+	"mdaemon@", "mailer@", "mailadmin", "mail admin", "delivery-agent", "mail delivery agent", "mail-service", "mail service",
 }
 
-// bounceSubjects are parts of the subjects of bounces, in lower case.
-var bounceSubjects = [...]string{
-	"undeliverable", "undelivered", "failure notice", "returned mail", "returned to sender", "returning message", "delivery failure", "delivery failed",
-	"mail delivery", "delivery status", "delivery notification", "nondeliverable", "non-deliverable", "not delivered", "could not be delivered", "mail failure",
-	"mail system error", "message status", "delivery error", "delivery report", "delivery problem", "warning: message", "warning: could not send", "mail error", "failed mail",
-	"unzustellbar", "nicht zugestellt", "nicht zustellbar", "zustellung fehlgeschlagen", "konnte nicht", "zustellfehler",
-	"non remis", "non délivr", "échec de", "echec de", "non distribu", "retourné", "impossible de remettre",
-	"no se puede entregar", "no se ha podido", "no entregado", "não entreg", "nao entreg", "impossibile recapitare", "mancato recapito", "onbestelbaar",
-	"配信", "送信でき", "送れません", "エラー", "戻り", "未送達", "届け", "недоставлен", "не доставлен", "退信", "退信通知", "無法傳遞",
-}
-
-// bouncePhrases are parts of their texts, in lower case.
-var bouncePhrases = [...]string{
-	"could not be delivered", "couldn't be delivered", "wasn't able to deliver", "unable to deliver", "was not delivered", "not be delivered", "undeliverable",
-	"delivery has failed", "delivery failed", "failed permanently", "permanent error", "permanent failure", "was rejected by", "user unknown", "unknown user", "no such user",
-	"mailbox full", "mailbox is full", "mailbox unavailable", "recipient rejected", "rejected by a remote mail server", "does not exist", "doesn't exist", "address not found",
-	"has been delayed", "not yet been delivered", "returned to you", "delivery errors", "delivery to the following", "no valid recipients", "invalid user address",
-	"exceeds allowed size", "over quota", "quota exceeded", "account is disabled", "duplicated message-id",
-	"konnte nicht zugestellt", "nicht zugestellt werden", "unbekannter empfänger", "empfänger unbekannt", "postfach ist voll", "existiert nicht",
-	"n'a pas pu être", "n'a pu être", "n'a pas été remis", "boîte pleine", "boite pleine", "adresse inconnue", "utilisateur inconnu", "n'existe pas", "est inconnu",
-	"no pudo ser entregado", "no se ha podido entregar", "nao pode ser", "não pode ser", "non è stato possibile",
-	"送信できません", "配信できません", "届けることができません", "お届けできません", "見つかりません", "送信に失敗", "配信に失敗", "存在しません", "не может быть доставлено", "не доставлено",
+// finalWords tell in a diagnostic that a message that is called delayed was given up, in lower case.
+var finalWords = [...]string{
+	"envelope expired", "message expired", "giving up", "given up", "gave up", "no further attempt", "no further delivery attempt", "will not be retried", "in the queue too long", "too long in the queue",
+	"retry timeout exceeded", "retry time exceeded", "could not be delivered for too long", "will be deleted from queue", "delivery time expired", "queue.expired",
 }
 
 // delayWords tell a delay from a failure, in lower case.
 var delayWords = [...]string{
-	"warning message only", "has been delayed", "is delayed for", "not yet been delivered", "delivery attempts will continue", "will keep trying", "message will be retried",
-	"status notification (delay)", "still undelivered", "could not send message for past", "delivery delayed", "you do not need to re-send", "temporary failure report",
-	"verzögert", "wird weiterhin versucht", "retardé", "différée", "遅延", "遅れ",
+	"warning message only", "has been delayed", "is delayed for", "is delayed to", "not yet been delivered", "hasn't been delivered yet", "delivery attempts will continue", "will continue to be attempted", "will keep trying", "message will be retried",
+	"status notification (delay)", "still undelivered", "could not send message for past", "delivery delayed", "delivery delay", "you do not need to re-send", "you do not need to resend", "temporary failure report",
+	"verzögert", "verzögerung", "wird weiterhin versucht", "bisher nicht zugestellt", "retardé", "différée", "n'a pas encore été", "retrasad", "demora en la entrega", "todavía no se ha entregado", "se seguirá intentando",
+	"ritardo", "non è stato ancora", "continuerà a tentare", "entrega atrasada", "ainda não foi entregue", "continuará tentando", "vertraagd", "vertraging", "nog niet bezorgd", "opóźnion", "opóźnienie",
+	"задержк", "пока не доставлен", "попытки доставки будут", "延迟", "延遲", "继续尝试", "遅延", "遅れ", "再送を試み", "지연",
 }
 
 // autoSubjects are parts of the subjects of automatic replies, in lower case. RFC 3834, section 3.1.5 proposes "Auto: ".
 var autoSubjects = [...]string{
-	"auto: ", "automatic reply", "auto reply", "auto-reply", "autoreply", "autoresponse", "auto response", "automated reply", "automated response", "out of office", "out of the office", "on vacation", "vacation reply",
+	"auto: ", "automatic reply", "auto reply", "auto-reply", "autoreply", "autoresponse", "auto response", "automated reply", "automated response", "out of office", "out of the office", "out-of-office", "on vacation", "vacation reply",
 	"away from", "automatische antwort", "abwesenheit", "nicht im büro", "réponse automatique", "reponse automatique", "absence du bureau", "en vacances", "absent du",
-	"respuesta automática", "fuera de la oficina", "risposta automatica", "fuori sede", "resposta automática", "automatisch antwoord", "afwezig", "自動返信", "自動応答", "不在", "自动回复", "автоответ",
+	"respuesta automática", "fuera de la oficina", "risposta automatica", "fuori sede", "fuori ufficio", "resposta automática", "ausência temporária", "automatisch antwoord", "afwezig", "automatiskt svar", "autosvar", "automaattinen vastaus", "automatyczna odpowiedź", "autoodpowiedź", "otomatik yanıt",
+	"自動返信", "自動応答", "不在", "自动回复", "自動回覆", "автоответ", "автоматический ответ", "자동 회신", "부재 중",
 }
 
 // challengeWords are those of systems that let mail through only if a person confirms it, in lower case.
 var challengeWords = [...]string{
-	"please confirm that you sent", "confirm that you are a human", "confirm you are human", "prove you are human", "prove that you are a human", "spam arrest", "spamarrest", "verify that you are a person",
-	"challenge-response", "challenge/response", "to have your message delivered, please", "your message is being held until", "please click the link below to verify your", "boxbe", "sender verification required", "request to be added to the approved sender",
+	"please confirm that you sent", "please confirm your message", "confirm that you are a human", "confirm you are human", "prove you are human", "prove that you are a human", "spam arrest", "spamarrest", "verify that you are a person",
+	"challenge-response", "challenge/response", "to have your message delivered, please", "your message is being held until", "to release your message for delivery", "please click the link below to verify your", "boxbe",
+	"sender verification required", "verification required", "request to be added to the approved sender", "needs to be confirmed before it is delivered", "bitte bestätigen sie ihre nachricht", "veuillez confirmer votre message", "por favor confirme su mensaje",
+}
+
+// boilerplate are parts of lines that stand in every report of a server and tell nothing of this one, in lower case.
+var boilerplate = [...]string{
+	"please reply to", "if you feel", "for further assistance", "please contact", "if your message was also sent", "status is not included in this report", "this is an automatically generated", "do not reply to this", "please do not reply",
+	"no action is required", "this may be repeated", "in error.",
 }

@@ -34,6 +34,8 @@ const (
 	AutoReply Kind = "auto_reply"
 	// Challenge: an answer that asks the sender to confirm that it is a person.
 	Challenge Kind = "challenge"
+	// AggregateReport: statistics about many messages, DMARC (RFC 7489, section 7.2) or TLS (RFC 8460); it speaks of no recipient.
+	AggregateReport Kind = "aggregate_report"
 	// Ordinary: none of these.
 	Ordinary Kind = "ordinary"
 )
@@ -50,17 +52,30 @@ type Report struct {
 	Date time.Time
 	// Subject is the report's own, decoded.
 	Subject string
+	// ReturnPath is the address that this mail came back to, its own envelope recipient, as the receiving server noted it in
+	// X-Original-To, Delivered-To, Envelope-To or X-Envelope-To; else the first address of To. Reports go to the return path of the
+	// message (RFC 5321, section 4.5.5), so a sender finds its own mark here. Anybody can write these fields: only a mark that cannot
+	// be guessed proves anything.
+	ReturnPath string
 	// ReportingMTA is the host that made the report, never the one that refused the message; that is Recipient.RemoteMTA.
 	ReportingMTA string
 	// ArrivalDate is when the message came to the reporting server.
 	ArrivalDate time.Time
 
-	// OriginalMessageID is the Message-ID of the message that is reported, with its angle brackets.
+	// HasOriginal tells that the mail returns the message it reports, or its header, or the beginning of it.
+	HasOriginal bool
+	// OriginalMessageID is the Message-ID of the message that is reported, with its angle brackets: of the returned header, or else
+	// as the report names it (X-Original-Message-ID, Original-Message-ID, In-Reply-To).
 	OriginalMessageID string
 	// OriginalEnvelopeID is the ENVID that the sender gave, as the report has it. RFC 3461, section 4.4.
 	OriginalEnvelopeID string
 	// OriginalSender is the envelope sender of the message that is reported.
 	OriginalSender string
+	// OriginalFrom is the first address of the returned From field.
+	OriginalFrom string
+	// OriginalDKIMDomains are the signing domains (d=, RFC 6376, section 3.5) that the returned header names, in lower case, each
+	// once, at most 10. No signature was checked.
+	OriginalDKIMDomains []string
 	// OriginalSubject is the subject of the message that is reported, decoded.
 	OriginalSubject string
 	// QueueID is the reporting server's name for the message that is reported.
@@ -72,6 +87,27 @@ type Report struct {
 	Feedback *Feedback
 	// Cut tells which limits shortened what was read; empty for a mail that was read to its end.
 	Cut []*LimitError
+
+	original  header // a copy; see OriginalHeader
+	textBytes int
+}
+
+// maxValues bounds what OriginalHeader returns.
+const maxValues = 20
+
+// OriginalHeader returns the values of the returned message's fields of that name, whose case does not matter, in the order of the
+// header: unfolded, encoded words undone, each at most Limits.TextBytes long, at most the first 20. Nil where nothing was returned or no field
+// has the name. It is where a sender finds its own marks again: tenant, stream, campaign, List-Id, Feedback-ID.
+func (r *Report) OriginalHeader(name string) []string {
+	var values []string
+	for i := range r.original.fields {
+		if f := &r.original.fields[i]; equalFold(f.name, name) {
+			if values = append(values, clip(decodeHeader(unfold(f.value)), r.textBytes)); len(values) == maxValues {
+				break
+			}
+		}
+	}
+	return values
 }
 
 // Recipient is what became of one recipient.
@@ -84,11 +120,14 @@ type Recipient struct {
 	// Action is failed, delayed, delivered, relayed or expanded (RFC 3464, section 2.3.3); for a report without fields, what
 	// its words say.
 	Action string
-	// Status is the enhanced status code: the report's own, or the reply's where the report has none or only x.0.0.
+	// Status is the enhanced status code: the reply's, or else the report's own.
 	Status string
+	// ReportedStatus is the report's own code where Status is another: what the reporting server made of the reply, such as 4.4.7 for
+	// a message that was given up after the remote server had said 4.2.2.
+	ReportedStatus string
 	// StatusSource is ENHANCED_REMOTE where the reply holds Status, ENHANCED_MTA where the reporting server made it up.
 	StatusSource schema.EnhancedSource
-	// SMTPCode is the reply's basic code, 0 without one.
+	// SMTPCode is the reply's basic code, 0 without one. With Origin LOCAL_MTA the reporting server made it up.
 	SMTPCode int
 	// Diagnostic is the reply as the remote server gave it, its lines joined by blanks, or the reporting server's own finding.
 	Diagnostic string

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"carom.dev/carom/schema"
 )
 
 // samplesDir holds what real mail servers sent back, with the truth about each recipient, beside the project. Tests that need it
@@ -56,6 +58,7 @@ type truth struct {
 	OrigTo    string `json:"orig_to"`
 	MessageID string `json:"message_id"`
 	Seen      []struct{ Reply, Host, Phase string }
+	LastCode  int `json:"last_code"`
 	DSN       []struct {
 		File, Action, Diag, To string
 		Status                 *string
@@ -191,12 +194,26 @@ func TestReportsOfRealServersAreReadAsTheTruthHasThem(t *testing.T) {
 					if diag == "" && len(tr.Seen) > 0 && mta == "opensmtpd" && d.Action == "failed" {
 						diag = tr.Seen[len(tr.Seen)-1].Reply
 					}
-					// The reply's own code replaces one that says nothing, and one that is absent.
-					if a := readAnswer(diag); (status == "" || generic(status)) && a.enhanced != "" {
+					reported := status
+					// The reply's own code, which the truth has from the server that gave it, replaces the reporting server's.
+					a := readAnswer(diag)
+					if a.enhanced != "" && !a.local && (status == "" || !generic(a.enhanced)) || a.enhanced != "" && (status == "" || generic(status)) {
 						status = a.enhanced
 					}
-					if status != "" && !(generic(status) && rec.Status != status && !generic(rec.Status)) {
+					// Where the report's fields hold no reply, the text may: what it says is checked below.
+					inText := diag == "" && rec.ReportedStatus == status
+					if status != "" && !inText && !(generic(status) && rec.Status != status && !generic(rec.Status)) {
 						check(d.File, "status", rec.Status == status, rec.Status, status)
+					}
+					if reported != "" && !generic(reported) {
+						check(d.File, "reported", rec.Status == reported || rec.ReportedStatus == reported, rec.ReportedStatus, reported)
+					}
+					if rec.StatusSource == schema.EnhancedSource_ENHANCED_REMOTE && tr.LastCode != 0 {
+						said := false
+						for _, s := range tr.Seen {
+							said = said || strings.Contains(s.Reply, rec.Status)
+						}
+						check(d.File, "remote status", said, rec.Status, "what the server said")
 					}
 					if diag != "" {
 						got, want := squeeze(rec.Diagnostic), squeeze(diag)
@@ -217,7 +234,7 @@ func TestReportsOfRealServersAreReadAsTheTruthHasThem(t *testing.T) {
 					}
 				}
 			}
-			for _, field := range []string{"recipient", "mailed", "message id", "sender", "queue id", "action", "status", "code", "diagnostic", "remote"} {
+			for _, field := range []string{"recipient", "mailed", "message id", "sender", "queue id", "action", "status", "reported", "remote status", "code", "diagnostic", "remote"} {
 				if c := fields[field]; c != nil {
 					t.Logf("%-10s %d of %d = %.2f %%", field, c.right, c.all, c.share())
 					if c.share() < 99.9 {

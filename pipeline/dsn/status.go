@@ -11,40 +11,72 @@ import (
 // readStatus reads the body of a message/delivery-status or message/global-delivery-status part: groups of fields, the first
 // of the message, each further one of a recipient. RFC 3464, section 2.1.
 //
-// QUIRK: blank lines between the groups are missing or too many, and recipients' fields stand in the first group. So a group is
-// what it holds: a further Final-Recipient begins a new recipient.
+// QUIRK: blank lines between the groups are missing or too many, recipients' fields stand in the first group or are torn apart, folds
+// lack their blank. So a group is what it holds: a field that repeats begins a new recipient, and a group that names nobody goes on
+// with the one before.
 func (p *parser) readStatus(b []byte) {
-	for len(b) > 0 {
-		h, rest, err := parseHeader(b, &p.lim)
+	var pending header // of the recipient that was read last
+	for len(b) > 0 && len(p.report.Recipients) < p.lim.Recipients {
+		h, rest, err := parseFields(b, &p.lim, true)
+		if h.long {
+			p.note(LimitLineBytes, p.lim.LineBytes)
+		}
 		if err != nil {
 			p.note(err.What, err.Limit)
-			return
 		}
 		if len(rest) == len(b) { // no field: a line of something else
 			_, rest = cutLine(b)
 		}
-		p.readGroup(h)
-		b = rest
-	}
-}
-
-func (p *parser) readGroup(h header) {
-	p.readMessageFields(&h)
-	for len(h.fields) > 0 {
-		end := len(h.fields)
-		finals := 0
-		for i := range h.fields {
-			if equalFold(h.fields[i].name, "Final-Recipient") {
-				if finals++; finals == 2 {
-					end = i
-					break
-				}
+		p.readMessageFields(&h)
+		for len(h.fields) > 0 {
+			var group header
+			group, h.fields = cutGroup(h.fields)
+			switch {
+			case namesRecipient(&group):
+				p.readRecipient(&pending)
+				pending = group
+			case len(pending.fields) > 0 && len(pending.fields) < p.lim.HeaderFields && !repeats(&pending, &group):
+				pending.fields = append(pending.fields[:len(pending.fields):len(pending.fields)], group.fields...)
 			}
 		}
-		group := header{h.fields[:end]}
-		h.fields = h.fields[end:]
-		p.readRecipient(&group)
+		b = rest
 	}
+	if len(b) > 0 {
+		p.note(LimitRecipients, p.lim.Recipients)
+	}
+	p.readRecipient(&pending)
+}
+
+// cutGroup cuts the fields of one recipient from the front: they end where one of those that occur once repeats.
+func cutGroup(fields []field) (group header, rest []field) {
+	once := [...]string{"Final-Recipient", "Original-Recipient", "Action", "Status"}
+	var seen [len(once)]bool
+	for i := range fields {
+		for k, name := range once {
+			if !equalFold(fields[i].name, name) {
+				continue
+			}
+			if seen[k] && (seen[0] || seen[1]) {
+				return header{fields: fields[:i]}, fields[i:]
+			}
+			seen[k] = true
+		}
+	}
+	return header{fields: fields}, nil
+}
+
+func namesRecipient(h *header) bool {
+	return h.has("Final-Recipient") || h.has("Original-Recipient") || h.has("X-Actual-Recipient")
+}
+
+// repeats reports whether a group that names nobody repeats what the recipient's group has: then it belongs to nobody.
+func repeats(pending, group *header) bool {
+	for _, name := range [...]string{"Action", "Status", "Diagnostic-Code", "Reporting-MTA"} {
+		if group.has(name) && (pending.has(name) || name == "Reporting-MTA") {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *parser) readMessageFields(h *header) {
@@ -55,43 +87,47 @@ func (p *parser) readMessageFields(h *header) {
 			*to = p.clip(value)
 		}
 	}
-	set(&r.ReportingMTA, "Reporting-MTA")
+	if v := h.raw("Reporting-MTA"); v != nil && r.ReportingMTA == "" {
+		_, value := typed(unfold(v))
+		r.ReportingMTA = p.clip(hostName(value))
+	}
 	set(&r.OriginalEnvelopeID, "Original-Envelope-Id")
 	set(&r.QueueID, "X-Postfix-Queue-ID")
 	set(&r.OriginalSender, "X-Postfix-Sender")
+	set(&r.OriginalMessageID, "X-Original-Message-ID")
 	if v := h.raw("Arrival-Date"); v != nil && r.ArrivalDate.IsZero() {
 		r.ArrivalDate = parseDate(unfold(v))
 	}
 }
 
 func (p *parser) readRecipient(h *header) {
-	final, original, actual := h.raw("Final-Recipient"), h.raw("Original-Recipient"), h.raw("X-Actual-Recipient")
-	if final == nil && original == nil && actual == nil {
+	if !namesRecipient(h) {
 		return
 	}
 	rec := Recipient{
-		Recipient: p.clip(fieldAddress(unfold(final))),
-		Original:  p.clip(fieldAddress(unfold(original))),
+		Recipient: p.clip(fieldAddress(h.get("Final-Recipient"))),
+		Original:  p.clip(fieldAddress(h.get("Original-Recipient"))),
 	}
-	if !strings.Contains(rec.Recipient, "@") {
-		// QUIRK: Final-Recipient names a mailbox of the system ("LOCAL; \user"); the address stands in another field.
-		if a := p.clip(fieldAddress(unfold(actual))); strings.Contains(a, "@") {
-			rec.Recipient = a
-		} else if rec.Original != "" {
-			rec.Recipient = rec.Original
+	// Sendmail: the address that failed behind an alias, or the program that stands for it.
+	if actual := p.clip(fieldAddress(h.get("X-Actual-Recipient"))); plausible(actual) && !same(actual, rec.Recipient) {
+		if rec.Original == "" && plausible(rec.Recipient) {
+			rec.Original = rec.Recipient
 		}
+		rec.Recipient = actual
+	}
+	if !strings.Contains(rec.Recipient, "@") && rec.Original != "" {
+		rec.Recipient = rec.Original // QUIRK: Final-Recipient names a mailbox of the system ("LOCAL; \user")
 	}
 	rec.Action = action(h.get("Action"))
-	status := h.get("Status")
 	var comment string
-	rec.Status, comment = statusCode(status)
+	rec.Status, comment = statusCode(h.get("Status"))
 
 	kind, words := typed(h.get("Diagnostic-Code"))
 	rec.DiagnosticType = p.clip(kind)
 	if kind == "x-unix" && isNumber(words) {
 		words = "" // the exit status of a program; the text may quote what it printed
 	}
-	if words == "" {
+	if words == "" && findReply(comment) >= 0 {
 		words = comment // QUIRK: Haraka: Status: 5.1.2 (550 Tried all MXs)
 	}
 	// QUIRK: Oracle and Exchange have their own field, or continue there.
@@ -103,17 +139,25 @@ func (p *parser) readRecipient(h *header) {
 	rec.LastAttempt = parseDate(h.get("Last-Attempt-Date"))
 	rec.WillRetryUntil = parseDate(h.get("Will-Retry-Until"))
 	a := readAnswer(words)
-	if kind == "smtp" && !strings.HasSuffix(a.wrapper, "said:") {
+	if kind == "smtp" && !a.inner && !strings.HasSuffix(a.wrapper, "said:") {
 		a.text = joinFields(words) // the field is the reply, even where the server wrote something in front of its code
 	}
 	p.setWords(&rec, a)
-	p.add(rec)
+	if i := p.find(rec.Recipient); i >= 0 && rec == p.report.Recipients[i] {
+		return // QUIRK: the same group twice, or two parts of the same content
+	}
+	if p.add(rec) && comment != "" {
+		if p.comments == nil {
+			p.comments = map[int]string{}
+		}
+		p.comments[len(p.report.Recipients)-1] = comment
+	}
 }
 
 // statusCode finds the code in a Status field, and the comment behind it. RFC 3464, section 2.3.4.
 func statusCode(s string) (code, comment string) {
 	word, rest, _ := strings.Cut(s, " ")
-	word = strings.TrimPrefix(word, "#")
+	word = strings.Trim(word, "#;,.()")
 	if !smtpreply.ValidEnhanced(word) {
 		return "", ""
 	}
@@ -166,8 +210,15 @@ func (p *parser) setWords(rec *Recipient, a answer) {
 	if rec.SMTPCode == 0 {
 		rec.SMTPCode = a.code
 	}
-	if a.enhanced != "" && (rec.Status == "" || generic(rec.Status)) {
-		rec.Status = a.enhanced
+	// The reporting server's own code is its reading of the reply: Sendmail writes 5.1.1 for any 550, Haraka 5.2.2 for an expired
+	// 4.2.2. The reply's code is the remote server's word.
+	if a.enhanced != "" && a.enhanced != rec.Status {
+		switch {
+		case rec.Status == "" || generic(rec.Status):
+			rec.Status = a.enhanced
+		case !a.local && !generic(a.enhanced):
+			rec.ReportedStatus, rec.Status = rec.Status, a.enhanced
+		}
 	}
 	if rec.Status != "" && rec.StatusSource != schema.EnhancedSource_ENHANCED_REMOTE {
 		rec.StatusSource = schema.EnhancedSource_ENHANCED_MTA

@@ -1,40 +1,49 @@
 package dsn
 
-import (
-	"strings"
-)
+import "strings"
 
 // block is what a text says about one recipient.
 type block struct {
 	recipient string
 	original  string   // before an alias of the reporting server
 	words     []string // lines
+	later     []string // lines behind a second mention of the address: those for administrators follow those for people
 	remote    string
 	command   string // last command of a transcript
-	detailed  bool   // the words are those for administrators
 }
 
 // reading is what was found in the text of a report.
 type reading struct {
 	blocks    []block
-	shared    []string // lines that belong to no recipient
+	shared    []string // lines that belong to no recipient; an empty one for each gap between them
 	afterLast int      // index into shared of the first line behind the last recipient's
 	original  string   // what follows the separator: the returned message
-	server    string   // "Generating server"
+	server    string   // "Generating server", "Reporting-MTA"
+	remote    string   // "Receiving server", "Remote-MTA"
 	queueID   string   // "Queue ID: ...", Exim's "The message identifier is: ..."
 	limit     int      // of blocks
-	common    *string  // sharedWords, once found
+	common    *answer  // sharedAnswer, once found
+	index     map[string]int
 }
+
+// maxBlockLines bounds the lines that are kept about one recipient, as maxWords does their bytes.
+const maxBlockLines = 200
 
 // find returns the block of a recipient, or nil.
 func (r *reading) find(addr string) *block {
-	if i := r.index(addr); i >= 0 {
+	if i := r.at(addr); i >= 0 {
 		return &r.blocks[i]
 	}
 	return nil
 }
 
-func (r *reading) index(addr string) int {
+func (r *reading) at(addr string) int {
+	if r.index != nil {
+		if i, ok := r.index[strings.ToLower(addr)]; ok {
+			return i
+		}
+		return -1
+	}
 	for i := range r.blocks {
 		if same(r.blocks[i].recipient, addr) {
 			return i
@@ -43,128 +52,191 @@ func (r *reading) index(addr string) int {
 	return -1
 }
 
-// endings begin the line behind which the returned message stands, in lower case and without leading dashes.
-var endings = [...]string{
-	"below this line is a copy", "this is a copy of", "original message", "message headers follow", "message header follow",
-	"unsent message", "the header of the original", "included is a copy", "mensaje original", "returned message", "original mail",
-	"below is a copy of the original", "below the first", "message contents", "the following is a copy", "original header",
-	"original-nachricht", "message d'origine", "a copy of the original", "here is a copy", "enclosed is the original", "undelivered message",
-}
-
-// isEnding reports whether a line is such a separator. Without dashes around it must be a whole sentence ending in a mark.
-func isEnding(line string) bool {
-	t := strings.TrimLeft(line, "-=*_ ")
-	dashes := len(line) - len(t)
-	for _, e := range endings {
-		if len(t) >= len(e) && strings.EqualFold(t[:len(e)], e) {
-			if dashes > 1 && line[0] != ' ' {
-				return true
-			}
-			last := strings.TrimRight(t, " ")
-			if c := last[len(last)-1]; c == ':' || c == '.' {
-				return !strings.EqualFold(strings.TrimRight(last, ":."), e) || e == "original message" || e == "message headers follow" || e == "original mail"
-			}
+// findOriginal returns the block whose recipient had that address before an alias, or nil.
+func (r *reading) findOriginal(addr string) *block {
+	for i := range r.blocks {
+		if r.blocks[i].original != "" && same(r.blocks[i].original, addr) {
+			return &r.blocks[i]
 		}
 	}
-	return false
+	return nil
+}
+
+// add adds a block, or returns nil if there are too many.
+func (r *reading) add(addr string) *block {
+	const few = 8
+	n := len(r.blocks)
+	if n >= r.limit {
+		return nil
+	}
+	r.blocks = append(r.blocks, block{recipient: addr})
+	if n == few {
+		r.index = map[string]int{}
+		for i := range r.blocks {
+			r.index[strings.ToLower(r.blocks[i].recipient)] = i
+		}
+	} else if n > few {
+		r.index[strings.ToLower(addr)] = n
+	}
+	return &r.blocks[n]
+}
+
+// gap notes an empty line among the shared ones.
+func (r *reading) gap() {
+	if n := len(r.shared); n > 0 && r.shared[n-1] != "" {
+		r.shared = append(r.shared, "")
+	}
+}
+
+// reader reads a text line by line into a reading.
+type reader struct {
+	*reading
+	transcript transcript
+	open       int  // block that takes lines, or -1
+	second     bool // they follow a second mention of the address
+	indent     int  // of the line that opened it
 }
 
 // readText reads the text of a report, line by line. All formats that were seen have one shape: a line with the address, and the
 // words about it behind it on the line, in the lines below it up to an empty one, or, if the list has no words, below the list.
 func (p *parser) readText(text string) *reading {
-	r := &reading{limit: p.lim.Recipients}
-	open := -1 // block that takes lines
-	indent := 0
-	t := transcript{reading: r}
-	lines := 0
-	for text != "" {
-		var raw string
-		var found bool
-		whole := text
-		raw, text, found = strings.Cut(text, "\n")
-		if !found {
-			text = ""
-		}
-		if lines++; lines > 20000 {
-			p.note("lines of text", 20000)
+	r := reader{reading: &reading{limit: p.lim.Recipients}, open: -1}
+	r.transcript.reading = r.reading
+	for lines := 1; text != ""; lines++ {
+		if lines > p.lim.TextLines {
+			p.note(LimitTextLines, p.lim.TextLines)
 			break
 		}
+		whole := text
+		var raw string
+		raw, text, _ = strings.Cut(text, "\n")
 		raw = strings.TrimRight(raw, "\r \t")
 		if len(raw) > p.lim.LineBytes {
 			raw = raw[:p.lim.LineBytes]
+			p.note(LimitLineBytes, p.lim.LineBytes)
 		}
-		line := strings.TrimLeft(raw, " \t\u00a0")
-		if line == "" {
-			if open >= 0 && len(r.blocks[open].words) > 0 {
-				open = -1
-			}
-			continue
-		}
+		line := strings.TrimLeft(raw, " \t")
 		if isEnding(line) {
 			r.original = text
 			break
 		}
-		if lines > 3 && strings.HasPrefix(raw, "Received: ") && len(r.blocks) > 0 || strings.HasPrefix(raw, "Return-Path: <") && lines > 3 {
+		if lines > 3 && len(line) == len(raw) && returnedAhead(whole, len(r.blocks) > 0) {
 			r.original = whole
 			break
 		}
-		if server, ok := after(line, "generating server: "); ok {
-			r.server = hostName(server)
-			open = -1
-			continue
-		}
-		if id, ok := queueIDLine(line); ok {
-			r.queueID = id
-			continue
-		}
-		if t.line(line) {
-			open = -1
-			continue
-		}
-		depth := len(raw) - len(line)
-		if addr, rest, ok := recipientLine(line); ok && len(r.blocks) < r.limit {
-			b := r.find(addr)
-			nested := open >= 0 && depth > indent && len(r.blocks[open].words) > 0
-			if b == nil && !nested {
-				r.blocks = append(r.blocks, block{recipient: addr})
-				open, indent = len(r.blocks)-1, depth
-				r.afterLast = len(r.shared)
-				if rest != "" {
-					r.blocks[open].words = append(r.blocks[open].words, rest)
-				}
-				continue
-			}
-			if b != nil && r.server != "" && !b.detailed { // Exchange: the words for administrators follow those for people
-				b.detailed, b.words = true, nil
-				open, indent = r.index(addr), depth
-				if rest != "" {
-					b.words = append(b.words, rest)
-				}
-				continue
-			}
-			if b != nil && open < 0 && rest != "" && len(b.words) == 0 {
-				b.words = append(b.words, rest)
-				continue
-			}
-		}
-		if open >= 0 {
-			b := &r.blocks[open]
-			if from, ok := aliasLine(line); ok {
-				b.original = from
-				continue
-			}
-			// A dedented line behind an indented list is the sentence that follows the list.
-			if len(b.words) == 0 && (depth < indent && depth == 0 || messageDetail(line)) {
-				open = -1
-			} else {
-				b.words = append(b.words, line)
-				continue
-			}
-		}
-		r.shared = append(r.shared, line)
+		r.line(line, len(raw)-len(line))
 	}
-	t.finish()
-	return r
+	r.transcript.finish()
+	r.takeAliases()
+	return r.reading
+}
+
+// line takes one line without the blanks around it; depth is how many stood in front.
+func (r *reader) line(line string, depth int) {
+	if line == "" || isRule(line) {
+		r.gap()
+		if r.open >= 0 && len(r.lines()) > 0 {
+			r.open = -1
+		}
+		return
+	}
+	if r.detail(line) {
+		return
+	}
+	if r.transcript.line(line) {
+		r.open = -1
+		return
+	}
+	if addr, rest, ok := recipientLine(line); ok && r.recipient(addr, rest, depth) {
+		return
+	}
+	if r.open >= 0 {
+		b := &r.blocks[r.open]
+		if from, ok := aliasLine(line); ok {
+			b.original = from
+			return
+		}
+		// A dedented line behind an indented list is the sentence that follows the list.
+		if len(r.lines()) > 0 || (depth >= r.indent || depth > 0) && !messageDetail(line) {
+			r.take(line)
+			return
+		}
+		r.open = -1
+	}
+	r.shared = append(r.shared, line)
+}
+
+// lines are those that the open block has got so far.
+func (r *reader) lines() []string {
+	if b := &r.blocks[r.open]; r.second {
+		return b.later
+	}
+	return r.blocks[r.open].words
+}
+
+// take gives a line to the open block.
+func (r *reader) take(line string) {
+	b := &r.blocks[r.open]
+	switch {
+	case len(r.lines()) >= maxBlockLines:
+	case r.second:
+		b.later = append(b.later, line)
+	default:
+		b.words = append(b.words, line)
+	}
+}
+
+// recipient takes a line that names a recipient; false if it only mentions it.
+func (r *reader) recipient(addr, rest string, depth int) bool {
+	at := r.at(addr)
+	nested := r.open >= 0 && depth > r.indent && len(r.lines()) > 0
+	switch {
+	case at < 0 && !nested:
+		if r.add(addr) == nil {
+			return false
+		}
+		r.open, r.second = len(r.blocks)-1, false
+	case at >= 0 && at == r.open && rest != "" && len(r.lines()) == 0: // "<a@b>... Deferred: ..." below a list of one
+	case at >= 0 && at != r.open && !nested && len(r.blocks[at].later) == 0:
+		r.open, r.second = at, len(r.blocks[at].words) > 0
+	default:
+		return false
+	}
+	r.indent = depth
+	r.afterLast = len(r.shared)
+	if rest != "" && !isRule(rest) {
+		r.take(rest)
+	}
+	return true
+}
+
+// detail takes a line that gives a name for the message or a server.
+func (r *reader) detail(line string) bool {
+	colon := strings.IndexByte(line, ':')
+	if colon < 6 || colon > 40 {
+		return false
+	}
+	value := strings.TrimSpace(line[colon+1:])
+	switch strings.ToLower(strings.TrimSpace(line[:colon])) {
+	case "the message identifier is", "queue id", "queue-id":
+		r.queueID = firstWord(value)
+	case "generating server", "reporting-mta", "dsn generated by", "generierender server", "serveur de génération", "servidor de generación",
+		"servidor gerador", "server di generazione", "bronserver", "生成サーバー", "正在生成服务器":
+		if _, value = typed(value); r.server == "" {
+			r.server = hostName(strings.Trim(value, "<>"))
+		}
+		r.open = -1
+	case "receiving server", "remote-mta", "remote mta", "remote server", "remote system":
+		_, value = typed(value)
+		h := leadingHost(value)
+		if h == "" {
+			return false
+		}
+		r.remote = h
+	default:
+		return false
+	}
+	return true
 }
 
 // aliasLine reads "(generated from a@b)" (Exim) and "(expanded from: <a@b>)" (Sendmail).
@@ -178,16 +250,6 @@ func aliasLine(line string) (string, bool) {
 	return "", false
 }
 
-// queueIDLine reads a line that gives the reporting server's name for the message.
-func queueIDLine(line string) (string, bool) {
-	for _, mark := range [...]string{"the message identifier is:", "queue id:", "queue-id:"} {
-		if rest, ok := after(line, mark); ok {
-			return firstWord(rest), true
-		}
-	}
-	return "", false
-}
-
 // after cuts a prefix without regard to case.
 func after(s, prefix string) (string, bool) {
 	if len(s) < len(prefix) || !strings.EqualFold(s[:len(prefix)], prefix) {
@@ -196,199 +258,9 @@ func after(s, prefix string) (string, bool) {
 	return strings.TrimSpace(s[len(prefix):]), true
 }
 
-// labels stand in front of an address on its line.
-var labels = [...]string{
-	"recipient address:", "intended recipients:", "intended recipient:", "final recipient:", "recipient:", "failed recipient:", "failed address:", "rcpt to:",
-	"there was an error delivering your mail to", "could not deliver mail to", "undeliverable to", "unknown user:", "user unknown:",
-	"user mailbox exceeds allowed size:", "invalid final delivery userid:", "undeliverable address:", "delivery failed:", "email address:",
-	"could not be delivered to:", "your message to", "e-mail address:", "empfänger:", "destinataire:", "destinataire :",
-}
-
-// recipientLine recognises a line that names a recipient, and returns what follows the address on it.
-func recipientLine(line string) (addr, rest string, ok bool) {
-	if strings.IndexByte(line, '@') < 0 {
-		return "", "", false
-	}
-	s := strings.TrimLeft(line, "*•·- ")
-	label := ""
-	for _, l := range labels {
-		if r, found := after(s, l); found {
-			s, label = r, strings.TrimRight(l, ":")
-			break
-		}
-	}
-	if strings.HasPrefix(s, ">>> ") { // Active!Hunter: >>> a@b <a@b>
-		s = strings.TrimLeft(s, "> ")
-		if !plausible(firstWord(s)) {
-			return "", "", false
-		}
-	}
-	s = strings.TrimPrefix(s, "[")
-	if r, found := after(s, "smtp:"); found {
-		s = r
-	} else if r, found := after(s, "mailto:"); found {
-		s = r
-	} else if kind, r := typed(s); kind == "rfc822" {
-		s = r
-	}
-	switch {
-	case s == "":
-		return "", "", false
-	case s[0] == '<' || s[0] == '"':
-		closing := byte('>')
-		if s[0] == '"' {
-			closing = '"'
-		}
-		end := strings.IndexByte(s[1:], closing)
-		if end < 0 {
-			return "", "", false
-		}
-		addr, rest = s[1:end+1], s[end+2:]
-	default:
-		end := strings.IndexAny(s, " \t:;,<>()[]")
-		if end < 0 {
-			end = len(s)
-		}
-		addr, rest = s[:end], s[end:]
-		if label != "" {
-			addr = strings.TrimRight(addr, ".")
-		}
-	}
-	addr = strings.TrimSpace(addr)
-	if r, found := after(addr, "mailto:"); found {
-		addr = r
-	}
-	if !plausible(addr) {
-		return "", "", false
-	}
-	rest = strings.TrimLeft(rest, "> \t")
-	if label == "your message to" && !strings.Contains(rest, "could") && !strings.Contains(rest, "was not") && !strings.Contains(rest, "cannot") && !strings.Contains(rest, "couldn") {
-		return "", "", false
-	}
-	// The address again: "a@b <a@b>" and "a@b<mailto:a@b>".
-	for _, again := range [...]string{"<" + addr + ">", "<mailto:" + addr + ">", "(" + addr + ")", addr} {
-		if r, found := after(rest, again); found {
-			rest = r
-		}
-	}
-	rest = strings.TrimLeft(rest, "] ")
-	switch {
-	case rest == "" || rest == "." || rest == ",":
-		rest = ""
-	case rest[0] == ':' || rest[0] == ';':
-		rest = strings.TrimSpace(rest[1:])
-	case rest[0] == '(' || rest[0] == '[' || strings.HasPrefix(rest, "- "):
-		rest = strings.TrimLeft(rest, "- ")
-		if rest[0] != '(' || !strings.Contains(rest, "#") {
-			rest = strings.Trim(rest, "[]")
-		}
-	case strings.HasPrefix(rest, "on ") && strings.Contains(rest, ":"): // Exchange: a@b on Thu, 29 Apr 2010 12:00
-		rest = ""
-	case label != "":
-	case strings.HasPrefix(rest, "..."):
-		rest = strings.TrimSpace(rest[3:])
-	case findReply(rest) >= 0:
-	default:
-		return "", "", false
-	}
-	if rest == "" {
-		switch label { // the label is all the words there are
-		case "unknown user", "user unknown", "user mailbox exceeds allowed size", "invalid final delivery userid":
-			rest = label
-		}
-	}
-	return addr, rest, true
-}
-
 func firstWord(s string) string {
 	if i := strings.IndexAny(s, " \t"); i >= 0 {
 		return s[:i]
 	}
 	return s
-}
-
-// cues stand in front of the words about all recipients of a list.
-var cues = [...]string{
-	"technical details", "because", "reason", "error message below", "server message", "failure reason", "the error that the other server returned",
-	"the response from the remote server", "the response was", "diagnostic", "error:", "error is as follows", "the reason", "grund", "fehler", "raison",
-	"motif", "erreur", "remote server", "details", "body of message generated response", "the error was", "message:", "server response", "reporting",
-	"the following error", "エラー", "理由", "the server returned", "delivery attempt",
-}
-
-// sharedWords returns the words that apply to all recipients of a list: behind a cue below or above it, else a reply that is
-// quoted below or above it, else all that stands below it.
-func (r *reading) sharedWords() string {
-	if r.common == nil {
-		words := r.findSharedWords()
-		r.common = &words
-	}
-	return *r.common
-}
-
-func (r *reading) findSharedWords() string {
-	at := min(r.afterLast, len(r.shared))
-	above, below := r.shared[:at], r.shared[at:]
-	if words := behindCue(below); words != "" {
-		return words
-	}
-	if words := fromReply(below); words != "" {
-		return words
-	}
-	if words := fromReply(above); words != "" {
-		return words
-	}
-	if words := strings.Join(below, "\n"); words != "" {
-		return words
-	}
-	var telling []string
-	for _, line := range above {
-		if containsAny(strings.ToLower(line), bouncePhrases[:]) {
-			telling = append(telling, line)
-		}
-	}
-	return strings.Join(telling, "\n")
-}
-
-// behindCue returns what follows a cue's colon, on its line or below it.
-func behindCue(lines []string) string {
-	for i, line := range lines {
-		low := strings.ToLower(strings.TrimLeft(line, "-=* "))
-		for _, cue := range cues {
-			if !strings.HasPrefix(low, cue) {
-				continue
-			}
-			words := lines[i+1:]
-			if _, rest, found := strings.Cut(line, ":"); found && strings.TrimSpace(rest) != "" {
-				return strings.TrimSpace(rest) + "\n" + strings.Join(words, "\n")
-			}
-			if len(words) > 0 {
-				return strings.Join(words, "\n")
-			}
-		}
-	}
-	return ""
-}
-
-// fromReply returns the lines from the first that holds a reply, up to one that names a field of the message.
-func fromReply(lines []string) string {
-	for i, line := range lines {
-		if findReply(line) < 0 {
-			continue
-		}
-		end := i + 1
-		for end < len(lines) && end < i+20 && !messageDetail(lines[end]) {
-			end++
-		}
-		return strings.Join(lines[i:end], "\n")
-	}
-	return ""
-}
-
-func messageDetail(line string) bool {
-	for _, name := range [...]string{"message details", "subject:", "from:", "cc:", "sent date:", "mail from:", "date:", "---", "***"} {
-		if _, found := after(line, name); found {
-			return true
-		}
-	}
-	return false
 }

@@ -26,10 +26,14 @@ type transcript struct {
 	seen    bool
 }
 
+// maxReplyLines bounds a reply. RFC 5321 knows no bound; what is beyond tells nothing more.
+const maxReplyLines = 100
+
 // line takes a line of a dialogue; false for any other.
 func (t *transcript) line(s string) bool {
+	s = withoutStamp(s)
 	switch {
-	case strings.HasPrefix(s, ">>> ") || strings.HasPrefix(s, "Sent <<< ") || strings.HasPrefix(s, "In:  "):
+	case strings.HasPrefix(s, ">>> ") || strings.HasPrefix(s, "--> ") || strings.HasPrefix(s, "Sent <<< ") || strings.HasPrefix(s, "Sent >>> ") || strings.HasPrefix(s, "In:  "):
 		_, command, _ := strings.Cut(s, " ")
 		command = strings.TrimLeft(command, "<> ")
 		if plausible(firstWord(command)) {
@@ -40,7 +44,7 @@ func (t *transcript) line(s string) bool {
 		if rest, ok := after(command, "RCPT TO:"); ok {
 			t.rcpt = strings.Trim(firstWord(rest), "<>")
 		}
-	case strings.HasPrefix(s, "<<< ") || strings.HasPrefix(s, "Received >>> ") || strings.HasPrefix(s, "Out: "):
+	case strings.HasPrefix(s, "<<< ") || strings.HasPrefix(s, "<-- ") || strings.HasPrefix(s, "Received >>> ") || strings.HasPrefix(s, "Received <<< ") || strings.HasPrefix(s, "Out: "):
 		_, reply, _ := strings.Cut(s, " ")
 		reply = strings.TrimLeft(reply, "<> ")
 		if !t.open {
@@ -53,7 +57,9 @@ func (t *transcript) line(s string) bool {
 			return true
 		}
 		// A reply ends with the line whose code a blank follows.
-		t.reply = append(t.reply, reply)
+		if len(t.reply) < maxReplyLines {
+			t.reply = append(t.reply, reply)
+		}
 		if len(reply) > 3 && reply[3] != '-' {
 			t.open = false
 			t.claim(t.rcpt, nil)
@@ -65,9 +71,23 @@ func (t *transcript) line(s string) bool {
 			t.host = leadingHost(s[i+len("while talking to "):])
 			return true
 		}
+		// Courier: "mx.example.net [192.0.2.1]:" in front of the dialogue
+		if h := leadingHost(s); h != "" && strings.HasSuffix(s, "]:") && strings.HasPrefix(s[len(h):], " [") {
+			t.host = h
+			return true
+		}
 		return t.verdict(s)
 	}
 	return true
+}
+
+// withoutStamp cuts the time in front of an arrow: "Tue 2026-04-14 09:12:02: --> RCPT To:<jane@client.example>" (MDaemon).
+func withoutStamp(s string) string {
+	stamp, rest, found := strings.Cut(s, ": ")
+	if found && len(stamp) < 40 && (strings.HasPrefix(rest, "--> ") || strings.HasPrefix(rest, "<-- ")) {
+		return rest
+	}
+	return s
 }
 
 // verdict reads "550 5.1.1 <jane@example.net>... User unknown" and "<jane@example.net>... Deferred: ...".
@@ -111,11 +131,9 @@ func (t *transcript) claim(addr string, own []string) {
 	}
 	b := t.find(addr)
 	if b == nil {
-		if len(t.blocks) >= t.limit {
+		if b = t.add(addr); b == nil {
 			return
 		}
-		t.blocks = append(t.blocks, block{recipient: addr})
-		b = &t.blocks[len(t.blocks)-1]
 	}
 	if b.command == "" {
 		b.words = append([]string(nil), words...)

@@ -1,9 +1,7 @@
 package feed
 
 import (
-	"strconv"
 	"strings"
-	"time"
 
 	"carom.dev/carom/pipeline/address"
 	"carom.dev/carom/pipeline/smtpreply"
@@ -152,6 +150,14 @@ func bare(s string) string {
 	return s
 }
 
+// soleAddress returns the address of a header field that names just one, else nothing.
+func soleAddress(s string) string {
+	if strings.Count(s, "@") != 1 {
+		return ""
+	}
+	return bare(s)
+}
+
 // domainOf returns the normalised domain of an address, empty if it has none.
 func domainOf(recipient string) string {
 	at := strings.LastIndexByte(recipient, '@')
@@ -159,67 +165,4 @@ func domainOf(recipient string) string {
 		return ""
 	}
 	return address.NormalizeDomain(recipient[at+1:])
-}
-
-// lastSecond is the end of year 9999, the last that RFC 3339 can say.
-const lastSecond = 253402300799
-
-// unixMicros reads seconds since 1970 with or without a fraction.
-func unixMicros(s string) (us int64, ok bool) {
-	i, seconds := 0, int64(0)
-	for i < len(s) && i < 12 && s[i]-'0' <= 9 {
-		seconds = seconds*10 + int64(s[i]-'0')
-		i++
-	}
-	if i == 0 || seconds > lastSecond {
-		return 0, false
-	}
-	us = seconds * 1_000_000
-	if i == len(s) {
-		return us, seconds > 0
-	}
-	if s[i] != '.' { // 1.5e9: no known feed writes that, any JSON writer may
-		f, err := strconv.ParseFloat(s, 64)
-		if err != nil || !(f >= 1 && f <= lastSecond) {
-			return 0, false
-		}
-		return int64(f * 1e6), true
-	}
-	unit := int64(100_000)
-	for i++; i < len(s); i++ {
-		if s[i]-'0' > 9 {
-			return 0, false
-		}
-		us += int64(s[i]-'0') * unit
-		unit /= 10
-	}
-	return us, us > 0
-}
-
-// stamp reads RFC 3339, or seconds since 1970.
-func stamp(s string) (us int64, ok bool) {
-	if len(s) > 10 && s[4] == '-' {
-		t, err := time.Parse(time.RFC3339, s)
-		if err != nil || t.Unix() < 0 || t.Unix() > lastSecond {
-			return 0, false
-		}
-		return t.UnixMicro(), true
-	}
-	return unixMicros(s)
-}
-
-// count reads a number of attempts; 0 if it is none.
-func count(s string) uint32 {
-	n, err := strconv.ParseUint(s, 10, 20)
-	if err != nil {
-		return 0
-	}
-	return uint32(n)
-}
-
-// setDelay notes the time from entry to now, if the record has both and the clock did not jump.
-func setDelay(ev *schema.DeliveryEvent, us int64) {
-	if us >= 0 {
-		ev.DelayMs, ev.HasDelay = us/1000, true
-	}
 }

@@ -30,7 +30,7 @@ func benchBody(b *testing.B, format string) (body []byte, records int) {
 			body = append(body, stories[0].body+"\n"+stories[1].body+"\n"...)
 		}
 	}
-	res, err := New(Config{}).Parse(format, body, Handler{Event: func(*schema.DeliveryEvent, string) {}})
+	res, err := New().Parse(format, body, Handler{Event: func(*schema.DeliveryEvent) {}})
 	if err != nil || res.Faults > 0 {
 		b.Fatalf("%+v, %v", res, err)
 	}
@@ -51,8 +51,8 @@ func BenchmarkParse(b *testing.B) {
 	for _, format := range Formats() {
 		b.Run(format, func(b *testing.B) {
 			body, records := benchBody(b, format)
-			p := New(testConfig(format))
-			h := Handler{Event: func(*schema.DeliveryEvent, string) {}}
+			p := testParser(b)
+			h := Handler{Event: func(*schema.DeliveryEvent) {}}
 			b.SetBytes(int64(len(body)))
 			b.ReportAllocs()
 			before := processorTime(b)
@@ -70,8 +70,8 @@ func BenchmarkParse(b *testing.B) {
 func BenchmarkLine(b *testing.B) {
 	line := []byte(readStories(b, KumoMTA)[0].body)
 	b.Run("kumomta", func(b *testing.B) {
-		p := New(testConfig(KumoMTA))
-		h := Handler{Event: func(*schema.DeliveryEvent, string) {}}
+		p := testParser(b)
+		h := Handler{Event: func(*schema.DeliveryEvent) {}}
 		b.SetBytes(int64(len(line)))
 		b.ReportAllocs()
 		for b.Loop() {

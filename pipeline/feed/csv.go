@@ -1,16 +1,17 @@
 package feed
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"carom.dev/carom/pipeline/site"
 )
 
 // CSV reads one PowerMTA accounting file that comes in pieces: RFC 4180 with a header row. The header of the file, and a
-// record whose quoted field goes on in the next piece, are its state; keep one CSV for each file (or host), in the
-// order of its lines. A header below the first one replaces it: the next file began.
+// record whose quoted field goes on in the next piece, are its state; keep one CSV for each file (or host, as Files does), in
+// the order of its lines. A header below the first one replaces it: the next file began. A row above any header is a
+// fault with ReasonHeader: which columns a file has is its configuration's choice, and nothing is guessed.
 //
 // It is not safe for concurrent use. Make one with NewCSV.
 type CSV struct {
@@ -20,10 +21,17 @@ type CSV struct {
 
 	first   string          // name of the first column
 	columns [numColumns]int // column -> field; -1 if the file has none
-	tenant  int
-	stream  int
 	width   int
-	fields  []string
+
+	site  *site.Site   // whose rules chose facts
+	facts []columnFact // columns that label rules ask for
+}
+
+// columnFact is a column that is a fact for label rules.
+type columnFact struct {
+	column int
+	kind   site.FactKind
+	name   string
 }
 
 // maxColumns bounds a header.
@@ -32,11 +40,9 @@ const maxColumns = 512
 // stateVersion begins a written state.
 const stateVersion = "carom powermta csv 1\n"
 
-// ErrState is wrapped by the errors of LoadState.
-var ErrState = errors.New("not a csv state of this version")
-
-// NewCSV returns a reader that waits for a header.
-func NewCSV(cfg Config) *CSV { return &CSV{p: New(cfg)} }
+// NewCSV returns a reader that waits for a header. It works with the buffers, site and feed of p; any number of readers may
+// share a Parser, one at a time.
+func NewCSV(p *Parser) *CSV { return &CSV{p: p} }
 
 // Parse reads the next piece of the file: one row or many, cut anywhere between lines. Rows end with CRLF, LF or the end of
 // the piece. A record whose quoted field is still open at the end waits for the next piece.
@@ -61,6 +67,10 @@ func (c *CSV) piece(body []byte, h Handler, last bool) (Result, error) {
 		return Result{}, &Error{Format: PowerMTA, Reason: ReasonTooLarge, Offset: MaxBodyBytes}
 	}
 	c.p.begin(PowerMTA, h)
+	if c.header != "" && c.site != c.p.site {
+		c.row(c.header, 0)
+		c.learnFacts()
+	}
 	s := c.open + string(body)
 	base := len(c.open)
 	c.open = ""
@@ -87,6 +97,10 @@ func (c *CSV) read(s string, base int, last bool) (n int, ok bool) {
 			i++
 			continue
 		}
+		if n := bomLen(s[i:]); n > 0 {
+			i += n
+			continue
+		}
 		next, why := c.row(s, i)
 		if next < 0 {
 			if !last {
@@ -94,10 +108,13 @@ func (c *CSV) read(s string, base int, last bool) (n int, ok bool) {
 			}
 			why = ReasonQuote
 		}
-		if c.p.res.Records == MaxRecords {
+		if why == ReasonNUL && wide(s[i:]) {
+			why = ReasonEncoding
+		}
+		c.p.from = i - base
+		if !c.p.next() {
 			return i, false
 		}
-		c.p.res.Records++
 		if why == reasonNone {
 			if text.dirty {
 				c.mend()
@@ -133,13 +150,13 @@ func trimEnd(line string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
 }
 
-// row reads the record at i into c.fields: RFC 4180, section 2. It returns the place behind its line end, or -1 if a quoted
+// row reads the record at i into c.p.fields: RFC 4180, section 2. It returns the place behind its line end, or -1 if a quoted
 // field is still open at the end of s.
 func (c *CSV) row(s string, i int) (next int, why Reason) {
-	c.fields = c.fields[:0]
+	c.p.fields = c.p.fields[:0]
 	from, limit := i, min(len(s), i+MaxRecordBytes)
 	for {
-		if len(c.fields) > maxColumns {
+		if len(c.p.fields) > maxColumns {
 			return 0, ReasonColumns
 		}
 		if i < len(s) && s[i] == '"' {
@@ -150,7 +167,7 @@ func (c *CSV) row(s string, i int) (next int, why Reason) {
 				}
 				return -1, reasonNone
 			}
-			c.fields = append(c.fields, value)
+			c.p.fields = append(c.p.fields, value)
 			i = end
 		} else {
 			start := i
@@ -164,7 +181,7 @@ func (c *CSV) row(s string, i int) (next int, why Reason) {
 			if end > start && s[end-1] == '\r' && (i == len(s) || s[i] == '\n') {
 				end--
 			}
-			c.fields = append(c.fields, s[start:end])
+			c.p.fields = append(c.p.fields, s[start:end])
 		}
 		if i < len(s) && s[i] == ',' {
 			i++
@@ -210,51 +227,84 @@ func quotedField(s string, i, limit int) (value string, end int) {
 	return value, i
 }
 
+// mend puts U+FFFD in place of what is no UTF-8.
 func (c *CSV) mend() {
-	for i, f := range c.fields {
-		c.fields[i] = strings.ToValidUTF8(f, "\uFFFD")
+	for i, f := range c.p.fields {
+		c.p.fields[i] = strings.ToValidUTF8(f, "\uFFFD")
 	}
 }
 
 // isHeader tells a header by the name of its first column. It is "type" as PowerMTA writes it; a file that was rewritten
 // may have another, which is believed if it stands above everything else, or comes again.
 func (c *CSV) isHeader() bool {
+	has := func(name string) bool {
+		return slices.ContainsFunc(c.p.fields, func(f string) bool { return strings.EqualFold(f, name) })
+	}
 	switch {
-	case c.fields[0] == "type":
+	case strings.EqualFold(c.p.fields[0], "type"):
 		return true
 	case c.header == "":
-		return slices.Contains(c.fields, "type") && (slices.Contains(c.fields, "rcpt") || slices.Contains(c.fields, "timeLogged"))
+		return has("type") && (has("rcpt") || has("timeLogged"))
 	}
-	return c.fields[0] == c.first
+	return c.p.fields[0] == c.first && has("type")
 }
 
-// setHeader takes c.fields as the header of what follows.
+// setHeader takes c.p.fields as the header of what follows.
 func (c *CSV) setHeader(row string) Reason {
-	if len(c.fields) > maxColumns || len(row) > MaxRecordBytes {
+	if len(c.p.fields) > maxColumns || len(row) > MaxRecordBytes {
 		return ReasonHeader
 	}
-	c.header, c.first, c.width, c.tenant, c.stream = trimEnd(row)+"\r\n", strings.Clone(c.fields[0]), len(c.fields), -1, -1
+	c.header, c.first, c.width = trimEnd(row)+"\r\n", strings.Clone(c.p.fields[0]), len(c.p.fields)
 	for k := range c.columns {
 		c.columns[k] = -1
 	}
-	for i, name := range c.fields {
+	for i, name := range c.p.fields {
 		if k, ok := columnByName(name); ok && c.columns[k] < 0 {
 			c.columns[k] = i
 		}
-		if c.tenant < 0 && name != "" && strings.EqualFold(name, c.p.cfg.TenantKey) {
-			c.tenant = i
+	}
+	c.learnFacts()
+	return reasonNone
+}
+
+// learnFacts finds the columns of the header in c.p.fields that label rules ask for.
+func (c *CSV) learnFacts() {
+	c.site, c.facts = c.p.site, c.facts[:0]
+	w := &c.p.wants
+	for i, name := range c.p.fields {
+		for _, f := range w.fields {
+			if strings.EqualFold(f.name, name) {
+				c.facts = append(c.facts, columnFact{i, site.FactField, f.name})
+			}
 		}
-		if c.stream < 0 && name != "" && strings.EqualFold(name, c.p.cfg.StreamKey) {
-			c.stream = i
+		field, ok := cutHeaderPrefix(name)
+		if !ok {
+			continue
+		}
+		for _, want := range w.headers {
+			if strings.EqualFold(want, field) {
+				c.facts = append(c.facts, columnFact{i, site.FactHeader, want})
+			}
+		}
+		if w.subject && strings.EqualFold(field, "Subject") {
+			c.facts = append(c.facts, columnFact{i, site.FactSubject, ""})
 		}
 	}
-	return reasonNone
+}
+
+// cutHeaderPrefix takes a header field's name out of a column's: "header_X-Tenant".
+func cutHeaderPrefix(column string) (field string, ok bool) {
+	const prefix = "header_"
+	if len(column) <= len(prefix) || !strings.EqualFold(column[:len(prefix)], prefix) {
+		return "", false
+	}
+	return column[len(prefix):], true
 }
 
 // get returns a column of the row at hand; empty if the file has no such column.
 func (c *CSV) get(k column) string {
 	if i := c.columns[k]; i >= 0 {
-		return c.fields[i]
+		return c.p.fields[i]
 	}
 	return ""
 }
@@ -262,11 +312,7 @@ func (c *CSV) get(k column) string {
 // AppendState appends the header and an open record to b. With the position of the next piece, this is all that LoadState
 // needs to go on as if nothing had happened.
 func (c *CSV) AppendState(b []byte) []byte {
-	b = append(b, stateVersion...)
-	b = binary.AppendUvarint(b, uint64(len(c.header)))
-	b = append(b, c.header...)
-	b = binary.AppendUvarint(b, uint64(len(c.open)))
-	return append(b, c.open...)
+	return appendString(appendString(append(b, stateVersion...), c.header), c.open)
 }
 
 // LoadState replaces the state by one that AppendState wrote; b is not kept. An error wraps ErrState and leaves c as
@@ -276,25 +322,30 @@ func (c *CSV) LoadState(b []byte) error {
 	if !ok {
 		return fmt.Errorf("load csv state: version: %w", ErrState)
 	}
-	var part [2]string
-	for i := range part {
-		n, k := binary.Uvarint([]byte(s[:min(len(s), binary.MaxVarintLen64)]))
-		if k <= 0 || n > uint64(len(s)-k) || n > MaxRecordBytes+2 {
-			return fmt.Errorf("load csv state: length %d bytes from the end: %w", len(s), ErrState)
-		}
-		part[i], s = s[k:k+int(n)], s[k+int(n):]
-	}
-	if s != "" {
-		return fmt.Errorf("load csv state: %d bytes too many: %w", len(s), ErrState)
+	d := decoder{s: s}
+	header, open := d.string(), d.string()
+	if d.bad || d.s != "" {
+		return fmt.Errorf("load csv state: %d bytes from the end: %w", len(d.s), ErrState)
 	}
 	loaded := CSV{p: c.p}
-	if part[0] != "" {
-		next, why := loaded.row(part[0], 0)
-		if next != len(part[0]) || why != reasonNone || !loaded.isHeader() || loaded.setHeader(part[0]) != reasonNone {
-			return fmt.Errorf("load csv state: header: %w", ErrState)
-		}
+	if !loaded.load(header, open) {
+		return fmt.Errorf("load csv state: header: %w", ErrState)
 	}
-	loaded.open = part[1]
 	*c = loaded
 	return nil
+}
+
+// load takes a header row and an open record; false if they cannot be.
+func (c *CSV) load(header, open string) bool {
+	if len(header) > MaxRecordBytes+2 || len(open) > MaxRecordBytes+2 {
+		return false
+	}
+	if header != "" {
+		next, why := c.row(header, 0)
+		if next != len(header) || why != reasonNone || !c.isHeader() || c.setHeader(header) != reasonNone {
+			return false
+		}
+	}
+	c.open = open
+	return true
 }

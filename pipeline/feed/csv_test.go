@@ -15,7 +15,7 @@ type collector struct{ out []string }
 
 func (c *collector) handler() Handler {
 	return Handler{
-		Event: func(ev *schema.DeliveryEvent, _ string) { c.out = append(c.out, tell(ev, "")) },
+		Event: func(ev *schema.DeliveryEvent) { c.out = append(c.out, tell(ev)) },
 		Fault: func(err *Error) { c.out = append(c.out, fmt.Sprintf("fault %s %q", err.Reason, err.Value)) },
 	}
 }
@@ -30,14 +30,14 @@ const sampleCSV = "type,timeLogged,rcpt,dsnDiag\r\n" +
 // when the state is written out and read back at each cut.
 func TestPiecesOfAFile(t *testing.T) {
 	var whole collector
-	if res, err := NewCSV(Config{}).Parse([]byte(sampleCSV), whole.handler()); err != nil || res.Events != 3 || res.Faults != 0 {
+	if res, err := NewCSV(New()).Parse([]byte(sampleCSV), whole.handler()); err != nil || res.Events != 3 || res.Faults != 0 {
 		t.Fatalf("%+v, %v", res, err)
 	}
 	lines := strings.SplitAfter(strings.TrimSuffix(sampleCSV, "\n"), "\n")
 	for _, bare := range []bool{false, true} {
 		for mask := range 1 << (len(lines) - 1) {
 			var got collector
-			c := NewCSV(Config{})
+			c := NewCSV(New())
 			piece := ""
 			for i, line := range lines {
 				piece += line
@@ -52,7 +52,7 @@ func TestPiecesOfAFile(t *testing.T) {
 				}
 				piece = ""
 				state := c.AppendState(nil)
-				c = NewCSV(Config{})
+				c = NewCSV(New())
 				if err := c.LoadState(state); err != nil {
 					t.Fatal(err)
 				}
@@ -93,8 +93,8 @@ func TestBrokenRowsCostOnlyThemselves(t *testing.T) {
 			var why []Reason
 			var to []string
 			body := "type,timeLogged,rcpt,dsnDiag\n" + good + "\n" + c.row + "\n" + good + "\n"
-			res, err := New(Config{}).Parse(PowerMTA, []byte(body), Handler{
-				Event: func(ev *schema.DeliveryEvent, _ string) { to = append(to, ev.Recipient) },
+			res, err := New().Parse(PowerMTA, []byte(body), Handler{
+				Event: func(ev *schema.DeliveryEvent) { to = append(to, ev.Recipient) },
 				Fault: func(err *Error) {
 					why = append(why, err.Reason)
 					if want, _, _ := strings.Cut(c.row, "\n"); err.Value != want || err.Offset != 29+len(good)+1 || err.Record != 3 {
@@ -115,7 +115,7 @@ func TestBrokenRowsCostOnlyThemselves(t *testing.T) {
 // An open record waits within its bound only, and Close gives it up.
 func TestOpenRecordIsBounded(t *testing.T) {
 	var got collector
-	c := NewCSV(Config{})
+	c := NewCSV(New())
 	mustParse := func(piece string) Result {
 		t.Helper()
 		res, err := c.Parse([]byte(piece), got.handler())
@@ -148,7 +148,7 @@ func TestOpenRecordIsBounded(t *testing.T) {
 
 // LoadState refuses what AppendState did not write and leaves the reader as it was.
 func TestLoadStateRefuses(t *testing.T) {
-	c := NewCSV(Config{})
+	c := NewCSV(New())
 	if _, err := c.Parse([]byte("type,timeLogged,rcpt\nb,1772352001,\"open"), Handler{}); err != nil {
 		t.Fatal(err)
 	}

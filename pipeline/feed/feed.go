@@ -2,14 +2,28 @@
 // same kind that mtalog makes of log lines: PowerMTA accounting CSV (RFC 4180), KumoMTA JSON lines, and the webhooks of
 // SparkPost (Momentum), Amazon SES, SendGrid, Mailgun and Postmark, all JSON (RFC 8259).
 //
-// A Parser needs nothing but the body at hand: each record says all that it ever will. CSV is the exception, since the
-// header row at the top of a file names the columns of every later row; it is the fold of one file, and its state can
-// be written out and read back. Verify functions check a webhook's signature before it is believed.
+// A Parser needs nothing but the body at hand: each record says all that it ever will. There are two exceptions, both
+// folds whose state is bounded and can be written out and read back. The header row at the top of a PowerMTA file names the
+// columns of every later row: CSV reads one such file in pieces, Files those of many hosts. And KumoMTA's expiry does not
+// say why the attempts before it failed: Memory does. Verify functions check a webhook's signature before it is believed.
 //
 // The package promises that each record is counted once, as events (one for each recipient), as noise with a name, or
 // as a fault with a reason and the record's own text; that a fault in one record costs no other record; that nothing
-// is filled in that the record does not say; that all work and memory is bounded by the body; and that every string
-// in an event is valid UTF-8. It has no clock, no I/O and no state beyond CSV's.
+// is filled in that neither the record nor the site file says; that all work and memory is bounded by the body; and that
+// every string in an event is valid UTF-8. It has no clock and no I/O.
+//
+// # Outcomes
+//
+// DELIVERED, DEFERRED, BOUNCED, EXPIRED and SUSPENDED are what the sending system did, ASYNC_BOUNCE and DELAYED what came
+// back by mail, COMPLAINT a feedback report (RFC 5965), OPENED, CLICKED and UNSUBSCRIBED what became of the message at its
+// recipient. Final says that nothing more will be tried for this message and recipient: false for DEFERRED, DELAYED and
+// SUSPENDED, true for all others. Attempt is 1 for the first attempt, where the record counts them: KumoMTA, SparkPost,
+// SendGrid and Mailgun do; reports, complaints and engagement have none. A message that the sending system refused to try
+// (its own suppression list, a rejected content) is BOUNCED with origin ESP, without a source address.
+//
+// Engagement and complaints have no code, phase, origin or remote host; the reader's own address is never taken over.
+// Machine marks an open or click of which the feed, or the user agent, says that no person made it; false means that
+// nobody said so. docs/formats has a page for each feed.
 //
 // Whose words? Origin is REMOTE_REPLY where a record quotes the remote server's reply, LOCAL_MTA where PowerMTA or
 // KumoMTA speak for themselves, and ESP where an email API does. Only a remote reply gives an smtp_code: codes that a
@@ -20,7 +34,6 @@ package feed
 import (
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"carom.dev/carom/schema"
 )
@@ -44,30 +57,21 @@ const (
 	MaxBodyBytes   = 10 << 20 // of a body
 	MaxRecords     = 1 << 18  // in a body
 	MaxRecipients  = 10_000   // in a record
-	MaxDepth       = 32       // of nested JSON
 	MaxRecordBytes = 64 << 10 // of a CSV record
 
 	maxText   = 4 << 10 // of an event's text and raw line, which are cut
 	maxString = 1 << 10 // of every other string, which are cut
+	maxType   = 64      // of an unknown type's name, which is cut
 )
-
-// Config names where a record tells what only the sender knows. The zero value takes what the format itself offers:
-// KumoMTA's queue name, SparkPost's subaccount, Postmark's server and stream.
-type Config struct {
-	// TenantKey and StreamKey name the entry whose value is the event's tenant and stream: a column of PowerMTA
-	// ("header_X-Tenant"), meta or headers of KumoMTA, rcpt_meta of SparkPost, tags of SES, unique_args or a top-level
-	// field of SendGrid, user-variables of Mailgun, Metadata of Postmark. Empty, or absent from the record: the
-	// format's own.
-	TenantKey, StreamKey string
-}
 
 // Handler takes what a body holds, in its order. Without its functions, a Parser only counts.
 type Handler struct {
-	// Event is called for each event, with the feed's own id of the record where it has one. Webhooks are sent again
-	// when an acknowledgement was lost: the same id and recipient is the same event. The event and its parts belong to
-	// Event until it returns and are used again; strings stay valid, and keep the body in memory. Raw is never nil. Empty
-	// are the fields that no record knows: event id, source position, recipient key, backfill.
-	Event func(ev *schema.DeliveryEvent, id string)
+	// Event is called for each event. Webhooks are sent again when an acknowledgement was lost: what agrees in feed,
+	// feed_event_id, recipient and outcome is the same event. Without a feed_event_id (PowerMTA has none) nothing can be
+	// said. The event and its parts belong to Event until it returns and are used again; strings stay valid, and keep the
+	// body in memory. Raw is never nil; its line is empty for deliveries, opens and clicks. Empty are the fields that no
+	// record knows: event id, source position, recipient key, backfill, trust.
+	Event func(ev *schema.DeliveryEvent)
 	// Fault is called for each record that was refused. It may keep the error.
 	Fault func(err *Error)
 }
@@ -77,23 +81,22 @@ type Noise uint8
 
 // The kinds of noise.
 const (
-	NoiseAccepted    Noise = iota // taken over from the sender: reception, injection, processed
-	NoiseEngagement               // opens and clicks
-	NoiseUnsubscribe              // unsubscribed, subscribed again, suppression changed
-	NoiseQueue                    // moves within the sending system, or a queue without a recipient
-	NoiseStatus                   // a notification that mail was relayed, expanded or delivered
-	NoiseInbound                  // mail from outside to the sender
-	NoiseNotice                   // answers that are no failures: auto-replies, challenges
-	NoiseHandshake                // of the feed itself: subscription of a topic, test pings, header rows
-	NoiseNobody                   // a complaint that names no recipient
-	NoiseAccount                  // of the sender's account
+	NoiseAccepted     Noise = iota // taken over from the sender: reception, injection, processed
+	NoiseSubscription              // subscribed again, or a suppression that no recipient asked for
+	NoiseQueue                     // moves within the sending system, or a queue without a recipient
+	NoiseStatus                    // a notification that mail was relayed, expanded or delivered
+	NoiseInbound                   // mail from outside to the sender
+	NoiseNotice                    // answers that are no failures: auto-replies, challenges, "not spam"
+	NoiseHandshake                 // of the feed itself: subscription of a topic, test pings, header rows
+	NoiseNobody                    // complaint or engagement that does not say whose
+	NoiseAccount                   // of the sender's account
 	NumNoises
 )
 
 // String returns the name in lower case.
 func (n Noise) String() string {
 	return [NumNoises]string{
-		"accepted", "engagement", "unsubscribe", "queue", "status", "inbound", "notice", "handshake", "nobody", "account",
+		"accepted", "subscription", "queue", "status", "inbound", "notice", "handshake", "nobody", "account",
 	}[n]
 }
 
@@ -104,11 +107,11 @@ type Reason uint8
 const (
 	reasonNone      Reason = iota
 	ReasonFormat           // no such format, or a record that is not of it
+	ReasonEncoding         // UTF-16 or UTF-32 (RFC 8259, section 8.1, wants UTF-8)
 	ReasonSyntax           // no JSON
-	ReasonDepth            // nested deeper than MaxDepth
 	ReasonTooLarge         // a body of more than MaxBodyBytes
 	ReasonTooMany          // more than MaxRecords, or MaxRecipients
-	ReasonType             // an unknown type of record: a new version's, perhaps
+	ReasonType             // an unknown type of record: a new version's, perhaps; Error.Type names it
 	ReasonRecipient        // names no recipient
 	ReasonTime             // no time, or none that can be read
 	ReasonHeader           // a CSV row before any header, or a header that cannot be
@@ -122,7 +125,7 @@ const (
 // String returns the reason in a few lower-case words joined by underscores.
 func (r Reason) String() string {
 	return [NumReasons]string{
-		"", "format", "syntax", "depth", "too_large", "too_many", "type", "recipient", "time", "header", "columns", "quote", "nul", "too_long",
+		"", "format", "encoding", "syntax", "too_large", "too_many", "type", "recipient", "time", "header", "columns", "quote", "nul", "too_long",
 	}[r]
 }
 
@@ -132,18 +135,26 @@ type Error struct {
 	Reason Reason
 	Record int    // number of the record in the body, from 1; 0 if the body itself was refused
 	Offset int    // in the body, of the fault in JSON, else of the record; negative if a CSV record began in an earlier body
+	Type   string // with ReasonType: what the record calls itself, cut
 	Value  string // what was refused, as it came; empty if it is the body
 }
 
-// Error does not repeat what was refused: it is private or hostile.
+// Error does not repeat what was refused, which is private or hostile, but for the name of a type that looks like one.
 func (e *Error) Error() string {
 	b := append([]byte("read "), e.Format...)
 	if e.Record > 0 {
 		b = strconv.AppendInt(append(b, " record "...), int64(e.Record), 10)
 	}
 	b = strconv.AppendInt(append(b, " at byte "...), int64(e.Offset), 10)
-	return string(b) + ": " + e.Reason.String()
+	b = append(append(b, ": "...), e.Reason.String()...)
+	if e.Type != "" && strings.Trim(e.Type, typeLetters) == "" {
+		b = append(append(b, ' '), e.Type...)
+	}
+	return string(b)
 }
+
+// typeLetters are what names of types are made of.
+const typeLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-/ "
 
 // Result counts what a body held. Every record is in Noise, in Faults, or gave events.
 type Result struct {
@@ -153,161 +164,11 @@ type Result struct {
 	Faults  int
 }
 
-// Parser reads bodies. It keeps buffers, no state; it is not safe for concurrent use. Make one with New.
-type Parser struct {
-	cfg Config
-	record
-}
-
-// New returns a Parser.
-func New(cfg Config) *Parser { return &Parser{cfg: cfg} }
-
-// Parse reads one body. A webhook's body is one JSON value, or several one after the other, each a record or an array of
-// records. A body that is no JSON is refused as a whole, before anything is emitted, with an *Error. KumoMTA's is read
-// line by line, so that a broken line costs only itself. PowerMTA's must begin with its header row; see CSV for
-// files that come in pieces. The error is nil, or an *Error about the body; single records go to the handler's Fault.
-func (p *Parser) Parse(format string, body []byte, h Handler) (Result, error) {
-	if format == PowerMTA {
-		c := CSV{p: p}
-		return c.piece(body, h, true)
+func (r *Result) add(o Result) {
+	r.Records += o.Records
+	r.Events += o.Events
+	r.Faults += o.Faults
+	for n, count := range o.Noise {
+		r.Noise[n] += count
 	}
-	var read func(*Parser, *reader) Reason
-	switch format {
-	case KumoMTA:
-		read = (*Parser).kumo
-	case SparkPost:
-		read = (*Parser).sparkPost
-	case SES:
-		read = (*Parser).ses
-	case SendGrid:
-		read = (*Parser).sendGrid
-	case Mailgun:
-		read = (*Parser).mailgun
-	case Postmark:
-		read = (*Parser).postmark
-	default:
-		return Result{}, &Error{Format: format, Reason: ReasonFormat}
-	}
-	if len(body) > MaxBodyBytes {
-		return Result{}, &Error{Format: format, Reason: ReasonTooLarge, Offset: MaxBodyBytes}
-	}
-	p.begin(format, h)
-	r := newReader(string(body))
-	if format == KumoMTA && r.kind() != '[' {
-		return p.lines(&r)
-	}
-	if check := r; !check.valid() {
-		return Result{}, &Error{Format: format, Reason: check.why, Offset: check.i}
-	}
-	for r.kind() != 0 {
-		if r.kind() != '[' {
-			if !p.one(&r, read) {
-				return p.tooMany()
-			}
-			continue
-		}
-		for ok := r.array(); ok; ok = r.next() {
-			if !p.one(&r, read) {
-				return p.tooMany()
-			}
-		}
-	}
-	return p.res, nil
-}
-
-// tooMany ends a body at its bound. What was read before has been emitted.
-func (p *Parser) tooMany() (Result, error) {
-	return p.res, &Error{Format: p.format, Reason: ReasonTooMany, Record: p.res.Records + 1, Offset: p.from}
-}
-
-// one reads the record that comes next in a valid body; false if it is one too many.
-func (p *Parser) one(r *reader, read func(*Parser, *reader) Reason) bool {
-	r.kind()
-	p.from = r.i
-	if p.res.Records == MaxRecords {
-		return false
-	}
-	p.res.Records++
-	if why := read(p, r); why != reasonNone {
-		if r.i == p.from {
-			r.skip()
-		}
-		p.fault(why, p.from, r.s[p.from:r.i])
-	}
-	return true
-}
-
-// record is what a Parser holds of the body and the record at hand.
-type record struct {
-	format string
-	h      Handler
-	res    Result
-	from   int // where the record begins in the body
-
-	recipients []recipient
-	kumoRecord kumoRecord
-
-	ev    schema.DeliveryEvent
-	raw   schema.RawPosition
-	cause schema.Cause
-}
-
-// recipient is one of a record's recipients, with its own answer where the format has that.
-type recipient struct{ address, status, diagnostic string }
-
-func (p *Parser) begin(format string, h Handler) {
-	p.format, p.h, p.res, p.from = format, h, Result{}, 0
-}
-
-func (p *Parser) noise(n Noise) Reason {
-	p.res.Noise[n]++
-	return reasonNone
-}
-
-func (p *Parser) fault(why Reason, offset int, value string) {
-	p.res.Faults++
-	if p.h.Fault != nil {
-		p.h.Fault(&Error{Format: p.format, Reason: why, Record: p.res.Records, Offset: offset, Value: value})
-	}
-}
-
-// newEvent returns the reused event, empty but for what all events of the format have in common.
-func (p *Parser) newEvent() *schema.DeliveryEvent {
-	p.ev.Reset()
-	p.raw.Reset()
-	p.ev.Mta, p.ev.Raw = p.format, &p.raw
-	return &p.ev
-}
-
-// send completes an event and hands it over. text is the record as it came, kept as evidence of failures.
-func (p *Parser) send(ev *schema.DeliveryEvent, address, text, id string) {
-	ev.Recipient = cut(address, maxString)
-	ev.Domain = domainOf(ev.Recipient)
-	if ev.Outcome != schema.Outcome_DELIVERED {
-		p.raw.Line = evidence(text)
-	}
-	p.res.Events++
-	if p.h.Event != nil {
-		p.h.Event(ev, id)
-	}
-}
-
-// evidence bounds a record and mends what is no UTF-8.
-func evidence(text string) string {
-	text = cut(text, maxText)
-	if !utf8.ValidString(text) {
-		text = cut(strings.ToValidUTF8(text, "\uFFFD"), maxText)
-	}
-	return text
-}
-
-// cut bounds a string at a rune's begin.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n]
 }

@@ -1,14 +1,14 @@
 package feed
 
 import (
-	"math/bits"
 	"strings"
-	"unicode/utf16"
 	"unicode/utf8"
 )
 
 // reader pulls values out of a JSON text (RFC 8259), one after the other and in one pass. encoding/json reads about
 // 50 k of KumoMTA's lines a second; this reads each string in place.
+//
+// It nests as deep as the shapes that its callers know; what they leave alone is skipped without recursion, whatever its depth.
 //
 // After the first fault bad is set, and every method returns its zero value. Loops over objects and arrays must run to
 // their end; a value that the loop's body leaves alone is skipped:
@@ -24,7 +24,6 @@ type reader struct {
 	i     int
 	key   string // of the member at hand; only until the next call
 	value int    // where the value at hand begins
-	depth int
 	bad   bool
 	why   Reason
 	dirty bool // s is not valid UTF-8: strings have to be mended
@@ -70,11 +69,9 @@ func (r *reader) object() bool {
 		r.skip()
 		return false
 	}
-	if !r.enter() {
-		return false
-	}
+	r.i++
 	if r.kind() == '}' {
-		r.leave()
+		r.i++
 		return false
 	}
 	return r.member()
@@ -90,7 +87,7 @@ func (r *reader) more() bool {
 		r.i++
 		return r.member()
 	case '}':
-		r.leave()
+		r.i++
 	default:
 		r.fail(ReasonSyntax)
 	}
@@ -103,6 +100,15 @@ func (r *reader) member() bool {
 		return false
 	}
 	r.key = r.quoted()
+	if !r.colon() {
+		return false
+	}
+	r.value = r.i
+	return true
+}
+
+// colon goes on to the value behind a key.
+func (r *reader) colon() bool {
 	if r.i >= len(r.s) || r.s[r.i] != ':' {
 		if r.kind() != ':' {
 			r.fail(ReasonSyntax)
@@ -113,7 +119,6 @@ func (r *reader) member() bool {
 	if r.i < len(r.s) && r.s[r.i] <= ' ' {
 		r.kind()
 	}
-	r.value = r.i
 	return !r.bad
 }
 
@@ -123,11 +128,9 @@ func (r *reader) array() bool {
 		r.skip()
 		return false
 	}
-	if !r.enter() {
-		return false
-	}
+	r.i++
 	if r.kind() == ']' {
-		r.leave()
+		r.i++
 		return false
 	}
 	r.value = r.i
@@ -146,39 +149,18 @@ func (r *reader) next() bool {
 		r.value = r.i
 		return true
 	case ']':
-		r.leave()
+		r.i++
 	default:
 		r.fail(ReasonSyntax)
 	}
 	return false
 }
 
-func (r *reader) enter() bool {
-	if r.depth == MaxDepth {
-		r.fail(ReasonDepth)
-		return false
-	}
-	r.depth++
-	r.i++
-	return true
-}
-
-func (r *reader) leave() {
-	r.depth--
-	r.i++
-}
-
 // skip reads the next value and forgets it.
 func (r *reader) skip() {
-	switch c := r.kind(); c {
-	case '{':
-		for ok := r.object(); ok; ok = r.more() {
-			r.skip()
-		}
-	case '[':
-		for ok := r.array(); ok; ok = r.next() {
-			r.skip()
-		}
+	switch r.kind() {
+	case '{', '[':
+		r.skipNested()
 	case '"':
 		r.span()
 	case 't':
@@ -190,6 +172,90 @@ func (r *reader) skip() {
 	default:
 		r.number()
 	}
+}
+
+// skipNested skips the object or array that comes next. It does not recurse, since the depth is the sender's choice: a level
+// costs one bit.
+func (r *reader) skipNested() {
+	var open nesting
+	for {
+		c := r.kind()
+		if c == '{' || c == '[' {
+			r.i++
+			if end := r.kind(); end == c+2 { // ']' and '}' are two behind their openers
+				r.i++
+			} else {
+				open.push(c == '{')
+				if c == '{' && !r.skipKey() {
+					return
+				}
+				continue
+			}
+		} else {
+			r.skip()
+		}
+		for { // behind a value
+			if r.bad || open.depth == 0 {
+				return
+			}
+			c, object := r.kind(), open.object()
+			if c == ',' {
+				r.i++
+				if object && !r.skipKey() {
+					return
+				}
+				break
+			}
+			if (object && c != '}') || (!object && c != ']') {
+				r.fail(ReasonSyntax)
+				return
+			}
+			r.i++
+			open.depth--
+		}
+	}
+}
+
+// skipKey goes on to the value of the next member.
+func (r *reader) skipKey() bool {
+	if r.kind() != '"' {
+		r.fail(ReasonSyntax)
+		return false
+	}
+	r.span()
+	return r.colon()
+}
+
+// nesting is a stack of bits: set for an object, clear for an array.
+type nesting struct {
+	depth int
+	low   uint64   // the first 64 levels
+	high  []uint64 // the others
+}
+
+func (n *nesting) push(object bool) {
+	word := &n.low
+	if k := n.depth/64 - 1; k >= 0 {
+		if k == len(n.high) {
+			n.high = append(n.high, 0)
+		}
+		word = &n.high[k]
+	}
+	bit := uint64(1) << (n.depth % 64)
+	*word &^= bit
+	if object {
+		*word |= bit
+	}
+	n.depth++
+}
+
+// object tells what the innermost level is.
+func (n *nesting) object() bool {
+	word := n.low
+	if k := (n.depth-1)/64 - 1; k >= 0 {
+		word = n.high[k]
+	}
+	return word>>((n.depth-1)%64)&1 != 0
 }
 
 // str returns a string value; any other value is skipped and gives "".
@@ -263,133 +329,4 @@ func (r *reader) digits() (n int) {
 		n++
 	}
 	return n
-}
-
-// quoted reads a string and takes its escapes off. It allocates only if there are any.
-func (r *reader) quoted() string {
-	from, to, escaped := r.span()
-	s := r.s[from:to]
-	if escaped {
-		s = unescape(s)
-	}
-	if r.dirty {
-		s = strings.ToValidUTF8(s, "\uFFFD")
-	}
-	return s
-}
-
-// span reads a string and returns where its content is: RFC 8259, section 7.
-func (r *reader) span() (from, to int, escaped bool) {
-	s := r.s
-	from = r.i + 1
-	for i := from; ; {
-		for len(s)-i >= 8 {
-			if m := special(word(s[i : i+8])); m != 0 {
-				i += bits.TrailingZeros64(m) / 8
-				break
-			}
-			i += 8
-		}
-		for i < len(s) && s[i] != '"' && s[i] != '\\' && s[i] >= ' ' {
-			i++
-		}
-		switch {
-		case i == len(s) || s[i] < ' ':
-			r.i = i
-			r.fail(ReasonSyntax)
-			return 0, 0, false
-		case s[i] == '"':
-			r.i = i + 1
-			return from, i, escaped
-		}
-		escaped = true
-		n := escape(s[i:])
-		if n == 0 {
-			r.i = i
-			r.fail(ReasonSyntax)
-			return 0, 0, false
-		}
-		i += n
-	}
-}
-
-// word loads eight bytes; the compiler makes one load of it.
-func word(s string) uint64 {
-	_ = s[7]
-	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
-}
-
-// special returns a word whose lowest set bit is the top bit of the first byte that is a quote, a backslash or a
-// control character; 0 if there is none.
-func special(w uint64) uint64 {
-	const ones, tops = 0x0101010101010101, 0x8080808080808080
-	quote, back := w^('"'*ones), w^('\\'*ones)
-	return ((w-' '*ones)&^w | (quote-ones)&^quote | (back-ones)&^back) & tops
-}
-
-// escape returns the length of the escape that s begins with; 0 if it is none.
-func escape(s string) int {
-	if len(s) < 2 {
-		return 0
-	}
-	if s[1] != 'u' {
-		if strings.IndexByte(`"\/bfnrt`, s[1]) < 0 {
-			return 0
-		}
-		return 2
-	}
-	if _, ok := hex4(s); !ok {
-		return 0
-	}
-	return 6
-}
-
-// hex4 reads \uXXXX.
-func hex4(s string) (v rune, ok bool) {
-	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
-		return 0, false
-	}
-	for _, c := range []byte(s[2:6]) {
-		switch {
-		case c-'0' <= 9:
-			c -= '0'
-		case c|0x20-'a' <= 5:
-			c = c | 0x20 - 'a' + 10
-		default:
-			return 0, false
-		}
-		v = v<<4 | rune(c)
-	}
-	return v, true
-}
-
-// unescape takes the escapes off a string that span has accepted. Half a surrogate pair becomes U+FFFD.
-func unescape(s string) string {
-	var b strings.Builder
-	b.Grow(len(s))
-	for s != "" {
-		k := strings.IndexByte(s, '\\')
-		if k < 0 {
-			b.WriteString(s)
-			break
-		}
-		b.WriteString(s[:k])
-		s = s[k:]
-		if s[1] != 'u' {
-			b.WriteByte("\"\\/\b\f\n\r\t"[strings.IndexByte(`"\/bfnrt`, s[1])])
-			s = s[2:]
-			continue
-		}
-		v, _ := hex4(s)
-		s = s[6:]
-		if utf16.IsSurrogate(v) {
-			low, _ := hex4(s)
-			if v = utf16.DecodeRune(v, low); v != utf8.RuneError {
-				s = s[6:]
-			}
-		}
-		b.WriteRune(v)
-	}
-	return b.String()
 }

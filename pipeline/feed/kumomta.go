@@ -1,9 +1,10 @@
 package feed
 
 import (
-	"strconv"
+	"cmp"
 	"strings"
 
+	"carom.dev/carom/pipeline/site"
 	"carom.dev/carom/pipeline/smtpreply"
 	"carom.dev/carom/schema"
 )
@@ -14,12 +15,14 @@ import (
 type kumoRecord struct {
 	kind, id, sender, queue, pool, node, messageID string
 	hasSender                                      bool
-	tenant, stream                                 string
+	source                                         string // egress source
 	peerName, peerIP, sourceIP                     string
 	code, enhanced, content, command               string
 	at, event, created, createdAt                  string
 	attempts                                       string
 	report                                         bool // there is a feedback report
+	feedback, reportSender, reportIP, original     string
+	reported                                       bool // it names a sender
 }
 
 // lines reads a body line by line.
@@ -27,15 +30,14 @@ func (p *Parser) lines(all *reader) (Result, error) {
 	s := all.s
 	for i := 0; i < len(s); {
 		end := lineEnd(s, i)
-		r := reader{s: s[i:end], dirty: all.dirty}
+		r := reader{s: s[i:end], i: bomLen(s[i:end]), dirty: all.dirty}
 		p.from, i = i, end
 		if r.kind() == 0 && r.i == len(r.s) {
 			continue
 		}
-		if p.res.Records == MaxRecords {
+		if !p.next() {
 			return p.tooMany()
 		}
-		p.res.Records++
 		from := r.i
 		why := p.readKumo(&r)
 		to := r.i
@@ -43,6 +45,9 @@ func (p *Parser) lines(all *reader) (Result, error) {
 			r.fail(ReasonSyntax)
 		}
 		switch {
+		case r.bad && wide(r.s):
+			p.fault(ReasonEncoding, p.from, strings.TrimRight(r.s, "\r\n"))
+			continue
 		case r.bad:
 			p.fault(r.why, p.from+r.i, strings.TrimRight(r.s, "\r\n"))
 			continue
@@ -72,6 +77,9 @@ func (p *Parser) readKumo(r *reader) Reason {
 	why := reasonNone
 	var addressed []recipient // of the feedback report: whom the complaint is about
 	for ok := r.object(); ok; ok = r.more() {
+		if p.wants.fields != nil {
+			p.look("", r)
+		}
 		switch r.key {
 		case "type":
 			k.kind = r.str()
@@ -86,6 +94,8 @@ func (p *Parser) readKumo(r *reader) Reason {
 			k.queue = r.str()
 		case "egress_pool":
 			k.pool = r.str()
+		case "egress_source":
+			k.source = r.str()
 		case "nodeid":
 			k.node = r.str()
 		case "timestamp":
@@ -115,12 +125,23 @@ func (p *Parser) readKumo(r *reader) Reason {
 					k.sourceIP = cutPort(r.str())
 				}
 			}
-		case "meta", "headers":
-			p.readKumoNames(r)
+		case "meta":
+			p.readKumoMeta(r)
+		case "headers":
+			p.readKumoHeaders(r)
 		case "feedback_report":
 			k.report = r.kind() == '{'
 			for ok := r.object(); ok; ok = r.more() {
 				switch r.key {
+				case "feedback_type":
+					k.feedback = r.str()
+				case "original_mail_from":
+					k.reported = r.kind() == '"'
+					k.reportSender = bare(r.str())
+				case "source_ip":
+					k.reportIP = r.str()
+				case "original_message":
+					k.original = r.str()
 				case "original_rcpt_to":
 					addressed, why = readAddresses(r, nil)
 				case "supplemental_trace":
@@ -186,19 +207,35 @@ func enhancedCode(class, subject, detail string) string {
 	return ""
 }
 
-// readKumoNames reads meta or headers for what Config and the event ask for. Headers are logged where the policy says so
-// (log_hooks, headers = { ... }).
-func (p *Parser) readKumoNames(r *reader) {
-	k := &p.kumoRecord
+// readKumoMeta reads meta for what label rules ask for: log_hooks and configure_local_logs choose what it holds.
+func (p *Parser) readKumoMeta(r *reader) {
+	if p.wants.fields == nil && !p.wants.user && !p.wants.client {
+		return
+	}
 	for ok := r.object(); ok; ok = r.more() {
+		p.look("meta", r)
 		switch {
-		case r.key == p.cfg.TenantKey && r.key != "":
-			k.tenant = r.scalar()
-		case r.key == p.cfg.StreamKey && r.key != "":
-			k.stream = r.scalar()
-		case len(r.key) == len("Message-ID") && strings.EqualFold(r.key, "Message-ID"):
-			k.messageID = r.str()
+		case r.key == "authn_id" && p.wants.user:
+			p.fact(site.FactUser, "", r.str())
+		case r.key == "received_from" && p.wants.client:
+			p.fact(site.FactClient, "", r.str())
 		}
+	}
+}
+
+// readKumoHeaders reads the header fields that the policy has logged.
+func (p *Parser) readKumoHeaders(r *reader) {
+	wanted := p.wantsHeaders()
+	for ok := r.object(); ok; ok = r.more() {
+		id := len(r.key) == len("Message-ID") && strings.EqualFold(r.key, "Message-ID")
+		if !id && !wanted {
+			continue
+		}
+		name, value := r.key, firstScalar(r)
+		if id {
+			p.kumoRecord.messageID = value
+		}
+		p.header(name, value)
 	}
 }
 
@@ -239,7 +276,10 @@ func (p *Parser) sendKumo(text string) Reason {
 	case "OOB":
 		outcome = schema.Outcome_ASYNC_BOUNCE
 	case "Feedback":
-		outcome = schema.Outcome_COMPLAINT
+		var noise Noise
+		if outcome, noise = feedback(k.feedback); outcome == schema.Outcome_OUTCOME_UNSPECIFIED {
+			return p.noise(noise)
+		}
 		if len(p.recipients) == 0 {
 			return p.noise(NoiseNobody)
 		}
@@ -252,7 +292,7 @@ func (p *Parser) sendKumo(text string) Reason {
 	case "":
 		return ReasonFormat
 	default:
-		return ReasonType
+		return p.unknownType(k.kind)
 	}
 	if len(p.recipients) == 0 {
 		return ReasonRecipient
@@ -263,188 +303,37 @@ func (p *Parser) sendKumo(text string) Reason {
 			return ReasonTime
 		}
 	}
-	ev := p.newEvent()
-	ev.OccurredAtUs, ev.Outcome = at, outcome
-	ev.Final = true
-	ev.MtaHost, ev.QueueId, ev.MessageId = cut(k.node, maxString), cut(k.id, maxString), cut(k.messageID, maxString)
-	if outcome != schema.Outcome_COMPLAINT { // whose sender is that of the report
-		ev.Sender, ev.HasSender = cut(k.sender, maxString), k.hasSender
-	}
-	ev.Instance = cut(k.pool, maxString)
-	ev.Tenant, ev.Stream = kumoQueue(cut(k.queue, maxString))
-	if k.tenant != "" {
-		ev.Tenant = cut(k.tenant, maxString)
-	}
-	if k.stream != "" {
-		ev.Stream = cut(k.stream, maxString)
-	}
-	switch outcome {
-	case schema.Outcome_COMPLAINT:
-		ev.EnhancedSource = schema.EnhancedSource_ENHANCED_NONE
-	case schema.Outcome_ASYNC_BOUNCE:
-		// The response is put together from the report's Status and Diagnostic-Code: its code is the remote's only if
-		// there are words.
-		a := answer{text: k.content, origin: schema.Origin_ASYNC_DSN, phase: schema.Phase_ASYNC, enhanced: k.enhanced}
-		if k.content != "" {
-			a.code, _ = strconv.Atoi(k.code)
-		}
-		fill(ev, a)
-	default:
-		k.attempt(ev)
-	}
 	for _, to := range p.recipients {
-		p.send(ev, to.address, text, "")
+		ev := p.newEvent() // anew for each: the last was the handler's to change
+		ev.OccurredAtUs, ev.Outcome, ev.Final = at, outcome, true
+		p.fillKumo(ev)
+		p.send(ev, to.address, text)
 	}
 	return reasonNone
 }
 
-// attempt fills in what the records of deliveries and failures say.
-func (k *kumoRecord) attempt(ev *schema.DeliveryEvent) {
-	ev.SourceIp = cut(k.sourceIP, maxString)
-	ev.RemoteHost, ev.RemoteIp = cut(strings.TrimSuffix(k.peerName, "."), maxString), cut(k.peerIP, maxString)
-	born, ok := stamp(k.createdAt)
-	if !ok {
-		born, ok = stamp(k.created)
+// fillKumo writes what the record says of each of its recipients.
+func (p *Parser) fillKumo(ev *schema.DeliveryEvent) {
+	k := &p.kumoRecord
+	if ev.MtaHost == "" {
+		ev.MtaHost = cut(k.node, maxString)
 	}
-	if ok {
-		setDelay(ev, ev.OccurredAtUs-born)
+	if k.id != "" {
+		ev.FeedEventId = cut(k.id+"/"+k.kind+"/"+k.attempts+"/"+cmp.Or(k.event, k.at), maxString)
 	}
-	a := k.answer(ev.Outcome)
-	fill(ev, a)
-	remote := a.origin == schema.Origin_REMOTE_REPLY
-	if remote && k.enhanced != "" {
-		// KumoMTA has taken the code out of the reply; it makes up none for a remote's.
-		ev.EnhancedCode, ev.EnhancedSource = k.enhanced, schema.EnhancedSource_ENHANCED_REMOTE
-	}
-	if ev.Outcome == schema.Outcome_DEFERRED {
-		ev.Final = false
-		if kumoNoAttempt(k.content) && !remote {
-			ev.Outcome = schema.Outcome_SUSPENDED
-		}
-	}
-	// num_attempts is raised when a message goes back into its queue, behind the record: it counts the earlier attempts.
-	if n := count(k.attempts); k.attempts != "" {
-		ev.Attempt = n
-		if ev.Outcome != schema.Outcome_SUSPENDED && ev.Outcome != schema.Outcome_EXPIRED && k.kind != "AdminBounce" {
-			ev.Attempt++
-		}
-	}
-}
-
-// kumoInternal marks most of what KumoMTA finds by itself.
-const kumoInternal = "KumoMTA internal: "
-
-// answer tells the remote's reply from KumoMTA's own words, which are marked, or have no command that they answer.
-func (k *kumoRecord) answer(outcome schema.Outcome) answer {
-	a := answer{text: k.reply(), origin: schema.Origin_REMOTE_REPLY, enhanced: k.enhanced}
-	a.code, _ = strconv.Atoi(k.code)
-	phase, own := kumoOwn(k.content)
-	switch {
-	case outcome == schema.Outcome_DELIVERED && k.peerIP != "":
-		a.phase = schema.Phase_EOM
-	case strings.HasPrefix(k.content, kumoInternal):
-		a.origin, a.phase = schema.Origin_LOCAL_MTA, phase
-		if phase == schema.Phase_PHASE_UNSPECIFIED {
-			a.phase = commandPhase(k.command)
-		}
-	case k.command != "" && outcome != schema.Outcome_EXPIRED:
-		a.phase = commandPhase(k.command)
-	case outcome == schema.Outcome_EXPIRED, k.kind == "AdminBounce":
-		a.origin, a.phase = schema.Origin_LOCAL_MTA, schema.Phase_QUEUE
+	switch k.kind {
+	case "Feedback":
+		p.kumoFeedback(ev)
+	case "OOB":
+		p.kumoAsync(ev)
 	default:
-		if own || k.peerIP == "" {
-			a.origin, a.phase = schema.Origin_LOCAL_MTA, phase
-		}
+		ev.QueueId, ev.MessageId = cut(k.id, maxString), cut(k.messageID, maxString)
+		ev.Sender, ev.HasSender = cut(k.sender, maxString), k.hasSender
+		ev.Instance = cut(cmp.Or(k.source, k.pool), maxString)
+		tenant, campaign := kumoQueue(k.queue)
+		setLabels(ev, tenant, "", campaign)
+		k.attempt(ev)
 	}
-	return a
-}
-
-// reply writes the response as it stood on the wire.
-func (k *kumoRecord) reply() string {
-	switch {
-	case len(k.code) != 3:
-		return k.content
-	case k.enhanced == "":
-		return k.code + " " + k.content
-	}
-	return k.code + " " + k.enhanced + " " + k.content
-}
-
-// commandPhase maps a command, as it was sent or as KumoMTA's sources name it, to its phase; "." is the final dot.
-func commandPhase(command string) schema.Phase {
-	for _, c := range [...]struct {
-		verb  string
-		phase schema.Phase
-	}{
-		{"RCPT", schema.Phase_RCPT},
-		{".", schema.Phase_EOM},
-		{"DataDot", schema.Phase_EOM},
-		{"MAIL", schema.Phase_MAIL},
-		{"DATA", schema.Phase_DATA},
-		{"EHLO", schema.Phase_EHLO},
-		{"HELO", schema.Phase_EHLO},
-		{"LHLO", schema.Phase_EHLO},
-		{"STARTTLS", schema.Phase_TLS},
-		{"AUTH", schema.Phase_AUTH},
-		{"QUIT", schema.Phase_QUIT},
-	} {
-		if len(command) >= len(c.verb) && strings.EqualFold(command[:len(c.verb)], c.verb) {
-			return c.phase
-		}
-	}
-	return schema.Phase_PHASE_UNSPECIFIED
-}
-
-// kumoOwn recognises KumoMTA's own words and the phase that they speak of.
-func kumoOwn(content string) (phase schema.Phase, own bool) {
-	words, internal := strings.CutPrefix(content, kumoInternal)
-	switch {
-	case strings.HasPrefix(words, "failed to connect to any candidate hosts"):
-		return connectPhase(words), true
-	case internal:
-		if _, command, ok := strings.Cut(words, "for response to "); ok {
-			return commandPhase(strings.TrimLeft(command, "[\" ")), true
-		}
-		return schema.Phase_PHASE_UNSPECIFIED, true
-	case kumoNoAttempt(content), strings.HasPrefix(content, "Next delivery time would be "):
-		return schema.Phase_QUEUE, true
-	case strings.HasPrefix(content, "MX consisted solely of hosts on the skip_hosts list"),
-		strings.HasPrefix(content, "MX didn't resolve to any hosts"),
-		strings.HasPrefix(content, "Recipient address has a null MX"):
-		return schema.Phase_DNS, true
-	}
-	return schema.Phase_PHASE_UNSPECIFIED, false
-}
-
-// connectPhase judges the list of candidates that failed: by the last failure in it, which was the last try.
-func connectPhase(words string) schema.Phase {
-	phase, last := schema.Phase_CONNECT, -1
-	for _, w := range [...]struct {
-		words string
-		phase schema.Phase
-	}{
-		{"read initial banner", schema.Phase_BANNER},
-		{"TLS handshake", schema.Phase_TLS},
-		{"DANE TLSA lookup", schema.Phase_TLS},
-		{"Connection refused", schema.Phase_CONNECT},
-		{"Network is unreachable", schema.Phase_CONNECT},
-	} {
-		if k := strings.LastIndex(words, w.words); k > last {
-			phase, last = w.phase, k
-		}
-	}
-	return phase
-}
-
-// kumoNoAttempt recognises the words of a message that was put off without an attempt.
-func kumoNoAttempt(content string) bool {
-	content = strings.TrimPrefix(content, kumoInternal)
-	for _, w := range [...]string{"bulk delay of ready queue", "throttled message rate", "ready queue throttled"} {
-		if strings.HasPrefix(content, w) {
-			return true
-		}
-	}
-	return strings.Contains(content, "scheduled queue is suspended: ")
 }
 
 // kumoQueue takes "campaign:tenant@domain" apart; campaign and tenant may be missing.

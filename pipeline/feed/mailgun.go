@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -15,8 +16,8 @@ type mailgunEvent struct {
 	messageID                            string
 	code, enhanced, message, description string
 	attempt, mxHost                      string
-	tenant, stream                       string
-	delayedBounce, hasEnvelope           bool
+	headerTo, agent, bot                 string
+	delayedBounce, testMode, hasEnvelope bool
 }
 
 // mailgun reads {"signature":{...},"event-data":{...}}, or a bare event.
@@ -31,8 +32,12 @@ func (p *Parser) mailgun(r *reader) Reason {
 			p.readMailgun(r, &e)
 		}
 	}
+	if e.testMode {
+		return p.noise(NoiseHandshake) // taken over and thrown away
+	}
 	ev := p.newEvent()
 	ev.Final = true
+	words := ""
 	switch e.kind {
 	case "delivered":
 		ev.Outcome = schema.Outcome_DELIVERED
@@ -43,21 +48,24 @@ func (p *Parser) mailgun(r *reader) Reason {
 			ev.Outcome, ev.Final = schema.Outcome_DEFERRED, false
 		case "permanent":
 		default:
-			return ReasonType
+			return p.unknownType(e.kind + " " + cut(e.severity, maxType))
 		}
 		if e.delayedBounce {
 			ev.Outcome, ev.Final = schema.Outcome_ASYNC_BOUNCE, true
 		}
-	case "rejected":
+	case "rejected": // before there was a message for each recipient: the header may be all that names one
 		ev.Outcome = schema.Outcome_BOUNCED
+		e.to = cmp.Or(e.to, soleAddress(e.headerTo))
 	case "complained":
 		ev.Outcome = schema.Outcome_COMPLAINT
 	case "accepted":
 		return p.noise(NoiseAccepted)
-	case "opened", "clicked":
-		return p.noise(NoiseEngagement)
+	case "opened":
+		ev.Outcome, ev.Machine = schema.Outcome_OPENED, e.bot != "" || prefetched(e.agent)
+	case "clicked":
+		ev.Outcome, ev.Machine = schema.Outcome_CLICKED, e.bot != ""
 	case "unsubscribed":
-		return p.noise(NoiseUnsubscribe)
+		ev.Outcome, words = schema.Outcome_UNSUBSCRIBED, e.kind
 	case "stored":
 		return p.noise(NoiseInbound)
 	case "list_member_uploaded", "list_member_upload_error", "list_uploaded":
@@ -65,7 +73,7 @@ func (p *Parser) mailgun(r *reader) Reason {
 	case "":
 		return ReasonFormat
 	default:
-		return ReasonType
+		return p.unknownType(e.kind)
 	}
 	var ok bool
 	if ev.OccurredAtUs, ok = stamp(e.at); !ok {
@@ -76,13 +84,23 @@ func (p *Parser) mailgun(r *reader) Reason {
 	}
 	ev.MessageId = cut(e.messageID, maxString)
 	ev.Sender, ev.HasSender = cut(e.sender, maxString), e.hasEnvelope
-	ev.Tenant, ev.Stream = cut(e.tenant, maxString), cut(e.stream, maxString)
-	e.answer(ev)
-	p.send(ev, e.to, r.s[p.from:r.i], e.id)
+	if e.id != "" {
+		ev.FeedEventId = cut(e.id+"/"+e.at, maxString) // the id alone is unique within a day
+	}
+	switch ev.Outcome {
+	case schema.Outcome_COMPLAINT, schema.Outcome_OPENED, schema.Outcome_CLICKED, schema.Outcome_UNSUBSCRIBED:
+		p.quiet(ev, words)
+	default:
+		p.mailgunAnswer(ev, &e)
+	}
+	p.send(ev, e.to, r.s[p.from:r.i])
 	return reasonNone
 }
 
 func (p *Parser) readMailgun(r *reader, e *mailgunEvent) {
+	if p.wants.fields != nil {
+		p.look("", r)
+	}
 	switch r.key {
 	case "event":
 		e.kind = r.str()
@@ -91,7 +109,7 @@ func (p *Parser) readMailgun(r *reader, e *mailgunEvent) {
 	case "reason":
 		e.reason = r.str()
 	case "id":
-		e.id = r.str()
+		e.id = r.scalar()
 	case "timestamp":
 		e.at = r.scalar()
 	case "recipient":
@@ -112,15 +130,23 @@ func (p *Parser) readMailgun(r *reader, e *mailgunEvent) {
 				continue
 			}
 			for ok := r.object(); ok; ok = r.more() {
-				if r.key == "message-id" {
+				switch r.key {
+				case "message-id":
 					e.messageID = r.str()
+				case "to":
+					e.headerTo = r.str()
+				case "subject":
+					p.subject(r.str())
 				}
 			}
 		}
 	case "flags":
 		for ok := r.object(); ok; ok = r.more() {
-			if r.key == "is-delayed-bounce" {
-				e.delayedBounce = r.scalar() == "true"
+			switch r.key {
+			case "is-delayed-bounce":
+				e.delayedBounce = isTrue(r.scalar())
+			case "is-test-mode":
+				e.testMode = isTrue(r.scalar())
 			}
 		}
 	case "reject":
@@ -129,8 +155,22 @@ func (p *Parser) readMailgun(r *reader, e *mailgunEvent) {
 				e.message = r.str()
 			}
 		}
+	case "client-info":
+		for ok := r.object(); ok; ok = r.more() {
+			switch r.key {
+			case "bot":
+				e.bot = r.str()
+			case "user-agent":
+				e.agent = r.str()
+			}
+		}
 	case "user-variables":
-		p.readNames(r, &e.tenant, &e.stream)
+		if p.wants.fields == nil {
+			return
+		}
+		for ok := r.object(); ok; ok = r.more() {
+			p.look("user-variables", r)
+		}
 	case "delivery-status":
 		for ok := r.object(); ok; ok = r.more() {
 			switch r.key {
@@ -151,13 +191,9 @@ func (p *Parser) readMailgun(r *reader, e *mailgunEvent) {
 	}
 }
 
-// answer reads delivery-status. Its code is the remote's only where a remote was reached: Mailgun has its own for what it
+// mailgunAnswer reads delivery-status. Its code is the remote's only where a remote was reached: Mailgun has its own for what it
 // finds by itself, 498 and 499 and those from 600 on (605 previously bounced, 606 unsubscribed, 607 complained).
-func (e *mailgunEvent) answer(ev *schema.DeliveryEvent) {
-	if ev.Outcome == schema.Outcome_COMPLAINT {
-		ev.EnhancedSource = schema.EnhancedSource_ENHANCED_NONE
-		return
-	}
+func (p *Parser) mailgunAnswer(ev *schema.DeliveryEvent, e *mailgunEvent) {
 	ev.SourceIp = cut(e.sourceIP, maxString)
 	ev.RemoteHost = cut(e.mxHost, maxString)
 	ev.Attempt = count(e.attempt)
@@ -168,10 +204,11 @@ func (e *mailgunEvent) answer(ev *schema.DeliveryEvent) {
 	if words == "" {
 		words = e.reason
 	}
+	p.unsent = strings.HasPrefix(e.reason, "suppress-") || e.kind == "rejected"
 	code, _ := strconv.Atoi(e.code)
 	quoted, _ := smtpreply.Codes(words)
 	own := code == 498 || code == 499 || code >= 600 || (code < 200 && quoted == 0) ||
-		strings.HasPrefix(e.reason, "suppress-") || e.reason == "old" || e.kind == "rejected"
+		p.unsent || e.reason == "old"
 	a := answer{text: words, origin: schema.Origin_ESP, enhanced: e.enhanced, phase: apiPhase(words)}
 	if !own {
 		a = answer{text: words, origin: schema.Origin_REMOTE_REPLY, enhanced: e.enhanced, code: code}

@@ -27,7 +27,9 @@ const (
 	colSourceIP
 	colDestinationIP
 	colVmta
+	colJobID
 	colEnvID
+	colFeedback
 	colMessageID
 	numColumns
 )
@@ -36,7 +38,7 @@ const (
 func columnByName(name string) (column, bool) {
 	for k, known := range [numColumns]string{
 		"type", "timeLogged", "timeQueued", "totalSecondsQueued", "orig", "rcpt", "orcpt", "dsnAction", "dsnStatus", "dsnDiag",
-		"dsnMta", "bounceCat", "dlvSourceIp", "dlvDestinationIp", "vmta", "envId", "header_Message-Id",
+		"dsnMta", "bounceCat", "dlvSourceIp", "dlvDestinationIp", "vmta", "jobId", "envId", "feedbackType", "header_Message-Id",
 	} {
 		if strings.EqualFold(name, known) {
 			return column(k), true
@@ -45,25 +47,28 @@ func columnByName(name string) (column, bool) {
 	return 0, false
 }
 
-// record reads the row in c.fields.
+// record reads the row in c.p.fields.
 func (c *CSV) record(row string) Reason {
 	if c.header == "" {
 		return ReasonHeader
 	}
-	if len(c.fields) != c.width {
+	if len(c.p.fields) != c.width {
 		return ReasonColumns
 	}
 	p := c.p
-	outcome, final := schema.Outcome_OUTCOME_UNSPECIFIED, true
+	outcome, final, attempted := schema.Outcome_OUTCOME_UNSPECIFIED, true, false
 	switch c.get(colType) {
 	case "d":
-		outcome = schema.Outcome_DELIVERED
+		outcome, attempted = schema.Outcome_DELIVERED, true
 	case "b":
-		outcome = schema.Outcome_BOUNCED
+		outcome, attempted = schema.Outcome_BOUNCED, true
 	case "t":
-		outcome, final = schema.Outcome_DEFERRED, false
+		outcome, final, attempted = schema.Outcome_DEFERRED, false, true
 	case "f":
-		outcome = schema.Outcome_COMPLAINT
+		var noise Noise
+		if outcome, noise = feedback(c.get(colFeedback)); outcome == schema.Outcome_OUTCOME_UNSPECIFIED {
+			return p.noise(noise)
+		}
 		if c.get(colRcpt) == "" {
 			return p.noise(NoiseNobody)
 		}
@@ -82,8 +87,10 @@ func (c *CSV) record(row string) Reason {
 		return p.noise(NoiseQueue)
 	case "r":
 		return p.noise(NoiseAccepted)
+	case "":
+		return ReasonFormat
 	default:
-		return ReasonType
+		return p.unknownType(c.get(colType))
 	}
 	at, ok := accountingTime(c.get(colTimeLogged))
 	if !ok {
@@ -96,8 +103,9 @@ func (c *CSV) record(row string) Reason {
 	ev := p.newEvent()
 	ev.OccurredAtUs, ev.Outcome, ev.Final = at, outcome, final
 	ev.OriginalRecipient = cut(cutAddressType(c.get(colOrcpt)), maxString)
-	if c.columns[colOrig] >= 0 {
-		ev.Sender, ev.HasSender = cut(bare(c.get(colOrig)), maxString), true
+	// Files of several types have the columns of all: only an attempt's own column, left empty, is the null sender.
+	if orig := c.get(colOrig); orig != "" || (c.columns[colOrig] >= 0 && attempted) {
+		ev.Sender, ev.HasSender = cut(bare(orig), maxString), true
 	}
 	ev.QueueId, ev.MessageId = cut(c.get(colEnvID), maxString), cut(c.get(colMessageID), maxString)
 	ev.Instance = cut(c.get(colVmta), maxString)
@@ -106,15 +114,13 @@ func (c *CSV) record(row string) Reason {
 	if ip := c.get(colDestinationIP); ip != "" {
 		ev.RemoteIp = cut(ip, maxString)
 	}
-	if c.tenant >= 0 {
-		ev.Tenant = cut(c.fields[c.tenant], maxString)
-	}
-	if c.stream >= 0 {
-		ev.Stream = cut(c.fields[c.stream], maxString)
+	setLabels(ev, "", "", c.get(colJobID))
+	for _, f := range c.facts {
+		p.fact(f.kind, f.name, p.fields[f.column])
 	}
 	switch outcome {
-	case schema.Outcome_COMPLAINT:
-		ev.EnhancedSource = schema.EnhancedSource_ENHANCED_NONE
+	case schema.Outcome_COMPLAINT, schema.Outcome_UNSUBSCRIBED:
+		p.quiet(ev, c.get(colFeedback))
 	case schema.Outcome_ASYNC_BOUNCE, schema.Outcome_DELAYED:
 		a := c.answer()
 		a.origin, a.phase = schema.Origin_ASYNC_DSN, schema.Phase_ASYNC
@@ -122,7 +128,7 @@ func (c *CSV) record(row string) Reason {
 	default:
 		c.attempt(ev)
 	}
-	p.send(ev, to, row, "")
+	p.send(ev, to, row)
 	return reasonNone
 }
 

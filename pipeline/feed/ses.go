@@ -1,10 +1,8 @@
 package feed
 
 import (
-	"strconv"
 	"strings"
 
-	"carom.dev/carom/pipeline/smtpreply"
 	"carom.dev/carom/schema"
 )
 
@@ -13,46 +11,99 @@ import (
 // configuration sets; the contents are the same. Amazon SES developer guide, "Notification contents" and "Event
 // publishing".
 
+// sesPart is one of the objects that say more about an event of a kind.
+type sesPart uint8
+
+const (
+	sesBounce sesPart = iota
+	sesComplaint
+	sesDelivery
+	sesDelay
+	sesReject
+	sesFailure
+	sesOpen
+	sesClick
+	sesSubscription
+	numSESParts
+)
+
+// sesPartOf knows the parts by their names.
+func sesPartOf(key string) (sesPart, bool) {
+	switch key {
+	case "bounce":
+		return sesBounce, true
+	case "complaint":
+		return sesComplaint, true
+	case "delivery":
+		return sesDelivery, true
+	case "deliveryDelay":
+		return sesDelay, true
+	case "reject":
+		return sesReject, true
+	case "failure":
+		return sesFailure, true
+	case "open":
+		return sesOpen, true
+	case "click":
+		return sesClick, true
+	case "subscription":
+		return sesSubscription, true
+	}
+	return 0, false
+}
+
 // sesEvent is a notification, as far as it matters here.
 type sesEvent struct {
-	kind, envelopeID               string
+	kind  string
+	mail  int              // where it begins; 0: there is none
+	parts [numSESParts]int // likewise
+
 	at                             string // of mail, which is when it was sent
 	messageID, messageHeader       string
 	source                         string
 	hasSource                      bool
-	destination                    []recipient
-	outgoingIP, tenant, stream     string
+	outgoingIP                     string
 	bounceType, bounceSubType      string
-	hasComplaint                   bool
 	complaintSubType, feedbackType string
 	partAt, feedbackID             string
 	reportingMTA, remoteIP         string
 	smtpResponse, millis           string
-	reason                         string // of reject, failure and delay
-	addressed                      []recipient
+	reason                         string // of reject, failure and delay; of a subscription, how it was changed
+	agent                          string
+	before, after                  sesPreferences
 	tooMany                        bool
+}
+
+// sesPreferences are the topics of a contact list that a recipient has opted out of.
+type sesPreferences struct {
+	all bool
+	out []string
 }
 
 func (p *Parser) ses(r *reader) Reason {
 	var e sesEvent
-	var snsType, message string
+	var snsType, snsID, message, eventID, detailType string
 	for ok := r.object(); ok; ok = r.more() {
 		switch r.key {
 		case "Type":
 			snsType = r.str()
 		case "Message":
 			message = r.str()
-		case "MessageId", "id":
-			e.envelopeID = r.str()
+		case "MessageId":
+			snsID = r.scalar()
+		case "id": // of EventBridge
+			eventID = r.scalar()
+		case "detail-type":
+			detailType = r.str()
 		case "detail":
 			for ok := r.object(); ok; ok = r.more() {
-				p.readSES(r, &e)
+				findSES(r, &e)
 			}
 		default:
-			p.readSES(r, &e)
+			findSES(r, &e)
 		}
 	}
-	text := r.s[p.from:r.i]
+	text, at := r.s[p.from:r.i], *r
 	switch snsType {
 	case "":
 	case "Notification":
@@ -66,34 +117,53 @@ func (p *Parser) ses(r *reader) Reason {
 		if check := inner; !check.valid() {
 			return check.why
 		}
-		// Only the message is signed: what stands beside it in the envelope is nobody's word.
-		e = sesEvent{envelopeID: e.envelopeID}
+		// Only the message and its MessageId are signed: what else stands in the envelope is nobody's word.
+		e, eventID = sesEvent{}, snsID
 		for ok := inner.object(); ok; ok = inner.more() {
-			p.readSES(&inner, &e)
+			findSES(&inner, &e)
 		}
-		text = message
+		text, at = message, inner
 	case "SubscriptionConfirmation", "UnsubscribeConfirmation":
 		return p.noise(NoiseHandshake)
 	default:
-		return ReasonType
+		return p.unknownType(snsType)
 	}
-	return p.sendSES(&e, text)
+	if e.kind == "" && (strings.HasPrefix(detailType, "Advisor Recommendation Status ") || strings.HasPrefix(detailType, "Sending Status ")) {
+		return p.noise(NoiseAccount)
+	}
+	return p.sendSES(&e, at, text, eventID)
 }
 
-func (p *Parser) readSES(r *reader, e *sesEvent) {
+// findSES notes the kind of a notification and where its parts begin: the kind, which says which part counts, may come last.
+func findSES(r *reader, e *sesEvent) {
 	switch r.key {
 	case "notificationType", "eventType":
 		e.kind = r.str()
 	case "mail":
-		p.readSESMail(r, e)
-	case "bounce", "complaint", "delivery", "deliveryDelay", "reject", "failure":
-		e.hasComplaint = e.hasComplaint || r.key == "complaint"
-		p.readSESPart(r, e)
+		e.mail = r.i
+	default:
+		if part, ok := sesPartOf(r.key); ok {
+			e.parts[part] = r.i
+		}
+	}
+}
+
+// readSES reads mail and the one part that belongs to the kind into e, p.destinations and p.recipients.
+func (p *Parser) readSES(e *sesEvent, at reader, part sesPart) {
+	p.recipients, p.destinations = p.recipients[:0], p.destinations[:0]
+	if at.i = e.mail; e.mail > 0 {
+		p.readSESMail(&at, e)
+	}
+	if at.i = e.parts[part]; at.i > 0 {
+		p.readSESPart(&at, e)
 	}
 }
 
 func (p *Parser) readSESMail(r *reader, e *sesEvent) {
 	for ok := r.object(); ok; ok = r.more() {
+		if p.wants.fields != nil {
+			p.look("mail", r)
+		}
 		switch r.key {
 		case "timestamp":
 			e.at = r.str()
@@ -103,24 +173,61 @@ func (p *Parser) readSESMail(r *reader, e *sesEvent) {
 			e.hasSource = r.kind() == '"'
 			e.source = bare(r.str())
 		case "destination":
-			e.readRecipients(r, &e.destination)
+			p.destinations = e.readRecipients(r, p.destinations[:0])
 		case "commonHeaders":
 			for ok := r.object(); ok; ok = r.more() {
-				if r.key == "messageId" {
+				switch r.key {
+				case "messageId":
 					e.messageHeader = r.str()
+				case "subject":
+					p.subject(r.str())
 				}
+			}
+		case "headers":
+			if p.wantsHeaders() {
+				p.readSESHeaders(r)
 			}
 		case "tags":
 			for ok := r.object(); ok; ok = r.more() {
+				if p.wants.fields != nil {
+					p.look("tags", r)
+				}
 				// mail.sourceIp is the client that called SES; the address that SES sent from is a tag.
 				if r.key == "ses:outgoing-ip" {
 					e.outgoingIP = firstScalar(r)
-				} else {
-					p.readName(r, &e.tenant, &e.stream)
 				}
 			}
 		}
 	}
+}
+
+// readSESHeaders reads [{"name":"X-Tenant","value":"t"}], which SES sends where original headers are asked for.
+func (p *Parser) readSESHeaders(r *reader) {
+	for ok := r.array(); ok; ok = r.next() {
+		name, value := "", ""
+		for ok := r.object(); ok; ok = r.more() {
+			switch r.key {
+			case "name":
+				name = r.str()
+			case "value":
+				value = r.str()
+			}
+		}
+		p.header(name, value)
+	}
+}
+
+// firstScalar reads a scalar, or the first of an array.
+func firstScalar(r *reader) (first string) {
+	if r.kind() != '[' {
+		return r.scalar()
+	}
+	for ok := r.array(); ok; ok = r.next() {
+		if s := r.scalar(); first == "" {
+			first = s
+		}
+	}
+	return first
 }
 
 // readSESPart reads the object that is named like the event.
@@ -147,16 +254,22 @@ func (p *Parser) readSESPart(r *reader, e *sesEvent) {
 			e.smtpResponse = r.str()
 		case "processingTimeMillis":
 			e.millis = r.scalar()
-		case "reason", "errorMessage", "delayType":
+		case "userAgent":
+			e.agent = r.str()
+		case "reason", "errorMessage", "delayType", "source":
 			e.reason = r.str()
+		case "newTopicPreferences":
+			e.after.read(r)
+		case "oldTopicPreferences":
+			e.before.read(r)
 		case "bouncedRecipients", "complainedRecipients", "delayedRecipients", "recipients":
-			e.readRecipients(r, &e.addressed)
+			p.recipients = e.readRecipients(r, p.recipients[:0])
 		}
 	}
 }
 
 // readRecipients reads an array of addresses, or of objects with their own status and diagnostic.
-func (e *sesEvent) readRecipients(r *reader, into *[]recipient) {
+func (e *sesEvent) readRecipients(r *reader, into []recipient) []recipient {
 	for ok := r.array(); ok; ok = r.next() {
 		var to recipient
 		if r.kind() == '{' {
@@ -173,153 +286,71 @@ func (e *sesEvent) readRecipients(r *reader, into *[]recipient) {
 		} else {
 			to.address = bare(r.str())
 		}
-		if len(*into) == MaxRecipients {
+		if len(into) == MaxRecipients {
 			e.tooMany = true
 		} else if to.address != "" {
-			*into = append(*into, to)
+			into = append(into, to)
+		}
+	}
+	return into
+}
+
+// maxTopics is more than the topics that a contact list can have, which is 20.
+const maxTopics = 64
+
+// read reads {"unsubscribeAll":false,"topicSubscriptionStatus":[{"topicName":"News","subscriptionStatus":"OptOut"}]}.
+func (t *sesPreferences) read(r *reader) {
+	*t = sesPreferences{}
+	for ok := r.object(); ok; ok = r.more() {
+		switch r.key {
+		case "unsubscribeAll":
+			t.all = isTrue(r.scalar())
+		case "topicSubscriptionStatus":
+			for ok := r.array(); ok; ok = r.next() {
+				name, status := "", ""
+				for ok := r.object(); ok; ok = r.more() {
+					switch r.key {
+					case "topicName":
+						name = r.str()
+					case "subscriptionStatus":
+						status = r.str()
+					}
+				}
+				if status == "OptOut" && len(t.out) < maxTopics {
+					t.out = append(t.out, name)
+				}
+			}
 		}
 	}
 }
 
-// sendSES turns a notification into events, one for each recipient.
-func (p *Parser) sendSES(e *sesEvent, text string) Reason {
-	recipients := e.addressed
-	outcome, final := schema.Outcome_BOUNCED, true
-	switch e.kind {
+// sesKind maps the kind of a notification. No outcome is noise; not ok is a kind that is not known.
+func sesKind(kind string) (outcome schema.Outcome, part sesPart, noise Noise, ok bool) {
+	switch kind {
 	case "Bounce":
-		if e.reportingMTA != "" && !strings.HasSuffix("."+e.reportingMTA, ".amazonses.com") {
-			outcome = schema.Outcome_ASYNC_BOUNCE // the report of another server, which had taken the message
-		}
+		return schema.Outcome_BOUNCED, sesBounce, 0, true
 	case "Complaint":
-		outcome = schema.Outcome_COMPLAINT
-		if e.complaintSubType == "OnAccountSuppressionList" {
-			outcome = schema.Outcome_BOUNCED // never sent, because of an earlier complaint
-		}
-		if len(recipients) == 0 {
-			return p.noise(NoiseNobody)
-		}
+		return schema.Outcome_COMPLAINT, sesComplaint, 0, true
 	case "Delivery":
-		outcome = schema.Outcome_DELIVERED
+		return schema.Outcome_DELIVERED, sesDelivery, 0, true
 	case "DeliveryDelay":
-		outcome, final = schema.Outcome_DEFERRED, false
-	case "Reject", "Rendering Failure", "RenderingFailure":
-		recipients = e.destination
-	case "Send":
-		return p.noise(NoiseAccepted)
-	case "Open", "Click":
-		return p.noise(NoiseEngagement)
+		return schema.Outcome_DEFERRED, sesDelay, 0, true
+	case "Reject":
+		return schema.Outcome_BOUNCED, sesReject, 0, true
+	case "Rendering Failure", "RenderingFailure":
+		return schema.Outcome_BOUNCED, sesFailure, 0, true
+	case "Open":
+		return schema.Outcome_OPENED, sesOpen, 0, true
+	case "Click":
+		return schema.Outcome_CLICKED, sesClick, 0, true
 	case "Subscription":
-		return p.noise(NoiseUnsubscribe)
+		return schema.Outcome_UNSUBSCRIBED, sesSubscription, 0, true
+	case "Send":
+		return 0, 0, NoiseAccepted, true
+	case "Received":
+		return 0, 0, NoiseInbound, true
 	case "AmazonSnsSubscriptionSucceeded":
-		return p.noise(NoiseHandshake)
-	case "":
-		return ReasonFormat
-	default:
-		return ReasonType
+		return 0, 0, NoiseHandshake, true
 	}
-	at, ok := stamp(e.partAt)
-	if !ok {
-		if at, ok = stamp(e.at); !ok {
-			return ReasonTime
-		}
-	}
-	switch {
-	case e.tooMany:
-		return ReasonTooMany
-	case len(recipients) == 0:
-		return ReasonRecipient
-	}
-	id := e.feedbackID
-	if id == "" {
-		id = e.envelopeID
-	}
-	for _, to := range recipients {
-		ev := p.newEvent()
-		ev.OccurredAtUs, ev.Outcome, ev.Final = at, outcome, final
-		ev.QueueId, ev.MessageId = cut(e.messageID, maxString), cut(e.messageHeader, maxString)
-		ev.Sender, ev.HasSender = cut(e.source, maxString), e.hasSource
-		ev.Tenant, ev.Stream = cut(e.tenant, maxString), cut(e.stream, maxString)
-		ev.SourceIp = cut(e.outgoingIP, maxString)
-		p.sesAnswer(ev, e, to)
-		p.send(ev, to.address, text, id)
-	}
-	return reasonNone
-}
-
-// sesAnswer fills in what the notification says about one recipient.
-func (p *Parser) sesAnswer(ev *schema.DeliveryEvent, e *sesEvent, to recipient) {
-	switch {
-	case ev.Outcome == schema.Outcome_COMPLAINT:
-		ev.EnhancedSource = schema.EnhancedSource_ENHANCED_NONE
-		ev.Text = cut(e.feedbackType, maxText)
-		return
-	case ev.Outcome == schema.Outcome_DELIVERED:
-		ev.RemoteIp = cut(e.remoteIP, maxString)
-		if ms, err := strconv.ParseInt(e.millis, 10, 40); err == nil && ms >= 0 {
-			ev.DelayMs, ev.HasDelay = ms, true
-		}
-		a := apiAnswer(e.smtpResponse, "")
-		if a.origin == schema.Origin_REMOTE_REPLY {
-			a.phase = schema.Phase_EOM
-		}
-		fill(ev, a)
-		return
-	case e.hasComplaint:
-		fill(ev, answer{text: "Complaint/" + e.complaintSubType, origin: schema.Origin_ESP})
-		return
-	}
-	smtp, words := cutDiagnostic(to.diagnostic)
-	a := answer{text: words, enhanced: to.status, origin: schema.Origin_ESP}
-	if code, _ := smtpreply.Codes(words); smtp && code != 0 {
-		a.origin = schema.Origin_REMOTE_REPLY
-	}
-	if words == "" {
-		a.text = e.reason
-		if e.bounceType != "" {
-			a.text = e.bounceType + "/" + e.bounceSubType
-		}
-	}
-	switch {
-	case e.suppressed():
-		a.origin = schema.Origin_ESP
-	case ev.Outcome == schema.Outcome_ASYNC_BOUNCE:
-		a.origin, a.phase = schema.Origin_ASYNC_DSN, schema.Phase_ASYNC
-	default:
-		a = sesOwn(a)
-	}
-	if a.origin == schema.Origin_REMOTE_REPLY {
-		ev.RemoteIp = cut(e.remoteIP, maxString)
-	}
-	fill(ev, a)
-	if ev.Outcome == schema.Outcome_BOUNCED && expiredStatus(ev.EnhancedCode) {
-		p.sesExpired(ev, words)
-	}
-}
-
-// suppressed reports a bounce of a message that SES never sent: the address is on SES's own list or the account's.
-func (e *sesEvent) suppressed() bool {
-	return e.bounceSubType == "Suppressed" || e.bounceSubType == "OnAccountSuppressionList"
-}
-
-// sesOwn takes a reply for SES's own words if its codes speak of the network, which the remote server cannot see: "550
-// 4.4.7 Message expired: ...", "421 4.4.1 Unable to connect to remote host".
-func sesOwn(a answer) answer {
-	_, enhanced := smtpreply.Codes(a.text)
-	if a.origin == schema.Origin_REMOTE_REPLY && networkStatus(enhanced) {
-		a.origin = schema.Origin_ESP
-	}
-	if a.origin == schema.Origin_ESP {
-		a.phase = apiPhase(a.text)
-	}
-	return a
-}
-
-// sesExpired reads "Message expired: unable to deliver in 840 minutes.<421 4.4.1 Unable to connect to remote host>".
-func (p *Parser) sesExpired(ev *schema.DeliveryEvent, words string) {
-	ev.Outcome, ev.Phase = schema.Outcome_EXPIRED, schema.Phase_QUEUE
-	if _, last, ok := strings.Cut(words, "<"); ok {
-		if last = strings.TrimSuffix(last, ">"); last != "" {
-			p.blame(ev, sesOwn(apiAnswer(last, "")))
-		}
-	}
+	return 0, 0, 0, false
 }

@@ -13,13 +13,16 @@ import (
 
 // sparkEvent is an event, as far as it matters here.
 type sparkEvent struct {
-	kind, at, id                   string
-	messageID, recipient, address  string
-	sender, reason, rawReason      string
-	code, retries, queueTime       string
-	sourceIP, remoteIP, pool       string
-	subaccount, customer           string
-	transactional, tenant, ownName string
+	kind, at, id                  string
+	messageID, recipient, address string
+	sender, reason, rawReason     string
+	code, retries, queueTime      string
+	sourceIP, remoteIP, pool      string
+	subaccount, customer          string
+	transactional, campaign       string
+	class, feedback               string
+	agent, prefetched             string
+	relayed                       bool // mail from outside, which has no type
 }
 
 func (p *Parser) sparkPost(r *reader) Reason {
@@ -32,6 +35,7 @@ func (p *Parser) sparkPost(r *reader) Reason {
 		wrapped = true
 		for ok := r.object(); ok; ok = r.more() {
 			found = true
+			e.relayed = r.key == "relay_message"
 			p.readSpark(r, &e)
 		}
 	}
@@ -40,32 +44,56 @@ func (p *Parser) sparkPost(r *reader) Reason {
 		return ReasonFormat
 	case !found:
 		return p.noise(NoiseHandshake) // an empty event tests the endpoint
+	case e.relayed:
+		return p.noise(NoiseInbound)
 	}
 	ev := p.newEvent()
 	ev.Final = true
+	words := ""
 	switch e.kind {
 	case "delivery":
 		ev.Outcome = schema.Outcome_DELIVERED
 	case "delay":
 		ev.Outcome, ev.Final = schema.Outcome_DEFERRED, false
-	case "bounce", "policy_rejection", "generation_failure", "generation_rejection":
+	case "bounce":
 		ev.Outcome = schema.Outcome_BOUNCED
+	case "policy_rejection", "generation_failure", "generation_rejection":
+		ev.Outcome, p.unsent = schema.Outcome_BOUNCED, true
 	case "out_of_band":
-		ev.Outcome = schema.Outcome_ASYNC_BOUNCE
+		// SparkPost has read the mail that came back, and does not quote it where it found no failure in it.
+		switch e.class {
+		case "60", "100": // auto-reply, challenge
+			return p.noise(NoiseNotice)
+		case "80":
+			return p.noise(NoiseSubscription)
+		case "90":
+			ev.Outcome, words = schema.Outcome_UNSUBSCRIBED, e.kind
+		default:
+			ev.Outcome = schema.Outcome_ASYNC_BOUNCE
+		}
 	case "spam_complaint":
-		ev.Outcome = schema.Outcome_COMPLAINT
+		var noise Noise
+		if ev.Outcome, noise = feedback(e.feedback); ev.Outcome == schema.Outcome_OUTCOME_UNSPECIFIED {
+			return p.noise(noise)
+		}
+		words = e.feedback
+	case "open", "initial_open", "amp_open", "amp_initial_open":
+		// initial_open is the picture at the top of the message, open the one at its end: a person's as well.
+		ev.Outcome, ev.Machine = schema.Outcome_OPENED, isTrue(e.prefetched) || prefetched(e.agent)
+	case "click", "amp_click":
+		ev.Outcome, ev.Machine = schema.Outcome_CLICKED, isTrue(e.prefetched)
+	case "list_unsubscribe", "link_unsubscribe":
+		ev.Outcome, words = schema.Outcome_UNSUBSCRIBED, e.kind
 	case "injection", "sms_status":
 		return p.noise(NoiseAccepted)
-	case "open", "initial_open", "click", "amp_open", "amp_initial_open", "amp_click":
-		return p.noise(NoiseEngagement)
-	case "list_unsubscribe", "link_unsubscribe":
-		return p.noise(NoiseUnsubscribe)
 	case "relay_injection", "relay_rejection", "relay_delivery", "relay_tempfail", "relay_permfail":
 		return p.noise(NoiseInbound)
 	case "success", "error", "ab_test_completed", "ab_test_cancelled": // ingest and test reports of the account
 		return p.noise(NoiseAccount)
+	case "":
+		return ReasonFormat
 	default:
-		return ReasonType
+		return p.unknownType(e.kind)
 	}
 	at, ok := stamp(e.at)
 	if !ok {
@@ -75,33 +103,40 @@ func (p *Parser) sparkPost(r *reader) Reason {
 		e.address = e.recipient
 	}
 	if e.address == "" {
-		if ev.Outcome == schema.Outcome_COMPLAINT {
+		if e.kind == "spam_complaint" {
 			return p.noise(NoiseNobody)
 		}
 		return ReasonRecipient
 	}
 	ev.OccurredAtUs = at
-	ev.QueueId = cut(e.messageID, maxString)
+	ev.QueueId, ev.FeedEventId = cut(e.messageID, maxString), cut(e.id, maxString)
 	ev.Sender, ev.HasSender = cut(e.sender, maxString), e.sender != ""
 	ev.SourceIp, ev.Instance = cut(e.sourceIP, maxString), cut(e.pool, maxString)
-	e.setTenant(ev)
-	if e.retries != "" && ev.Outcome != schema.Outcome_ASYNC_BOUNCE && ev.Outcome != schema.Outcome_COMPLAINT {
-		ev.Attempt = count(e.retries) + 1
-	}
-	if ms, err := strconv.ParseInt(e.queueTime, 10, 40); err == nil && ms >= 0 {
-		ev.DelayMs, ev.HasDelay = ms, true
-	}
-	if ev.Outcome == schema.Outcome_COMPLAINT {
-		ev.EnhancedSource = schema.EnhancedSource_ENHANCED_NONE
-	} else {
+	e.setLabels(ev)
+	switch ev.Outcome {
+	case schema.Outcome_COMPLAINT, schema.Outcome_OPENED, schema.Outcome_CLICKED, schema.Outcome_UNSUBSCRIBED:
+		p.quiet(ev, words)
+	default:
+		if e.retries != "" && ev.Outcome != schema.Outcome_ASYNC_BOUNCE {
+			ev.Attempt = count(e.retries) + 1
+		}
+		if ms, err := strconv.ParseInt(e.queueTime, 10, 40); err == nil && ms >= 0 {
+			ev.DelayMs, ev.HasDelay = ms, true
+		}
 		p.sparkAnswer(ev, &e)
 	}
-	p.send(ev, bare(e.address), r.s[p.from:r.i], e.id)
+	p.send(ev, bare(e.address), r.s[p.from:r.i])
 	return reasonNone
 }
 
+// isTrue reads a flag, which comes as true, as 1, or as either in quotes.
+func isTrue(s string) bool { return s == "true" || s == "1" }
+
 func (p *Parser) readSpark(r *reader, e *sparkEvent) {
 	for ok := r.object(); ok; ok = r.more() {
+		if p.wants.fields != nil {
+			p.look("", r)
+		}
 		switch r.key {
 		case "type":
 			e.kind = r.str()
@@ -139,64 +174,48 @@ func (p *Parser) readSpark(r *reader, e *sparkEvent) {
 			e.customer = r.scalar()
 		case "transactional":
 			e.transactional = r.scalar()
+		case "campaign_id":
+			e.campaign = r.scalar()
+		case "bounce_class":
+			e.class = r.scalar()
+		case "fbtype":
+			e.feedback = r.str()
+		case "user_agent":
+			e.agent = r.str()
+		case "user_agent_parsed":
+			for ok := r.object(); ok; ok = r.more() {
+				if r.key == "is_prefetched" {
+					e.prefetched = r.scalar()
+				}
+			}
+		case "subject":
+			if p.wants.subject {
+				p.subject(r.str())
+			}
 		case "rcpt_meta":
-			p.readNames(r, &e.tenant, &e.ownName)
+			if p.wants.fields == nil {
+				continue
+			}
+			for ok := r.object(); ok; ok = r.more() {
+				p.look("rcpt_meta", r)
+			}
 		}
 	}
 }
 
-// readNames reads an object for what Config asks for. A value that is an array gives its first element.
-func (p *Parser) readNames(r *reader, tenant, stream *string) {
-	for ok := r.object(); ok; ok = r.more() {
-		p.readName(r, tenant, stream)
+// setLabels takes the subaccount for the tenant, else the account.
+func (e *sparkEvent) setLabels(ev *schema.DeliveryEvent) {
+	tenant, stream := e.customer, ""
+	if e.subaccount != "" && e.subaccount != "0" {
+		tenant = e.subaccount
 	}
-}
-
-// readName reads the member at hand if Config asks for it.
-func (p *Parser) readName(r *reader, tenant, stream *string) bool {
-	switch key := r.key; {
-	case key == "":
-		return false
-	case key == p.cfg.TenantKey:
-		*tenant = firstScalar(r)
-	case key == p.cfg.StreamKey:
-		*stream = firstScalar(r)
-	default:
-		return false
+	switch e.transactional {
+	case "1", "true":
+		stream = "transactional"
+	case "0", "false":
+		stream = "bulk"
 	}
-	return true
-}
-
-func firstScalar(r *reader) (first string) {
-	if r.kind() != '[' {
-		return r.scalar()
-	}
-	for ok := r.array(); ok; ok = r.next() {
-		if s := r.scalar(); first == "" {
-			first = s
-		}
-	}
-	return first
-}
-
-// setTenant takes the subaccount for the tenant, else the account.
-func (e *sparkEvent) setTenant(ev *schema.DeliveryEvent) {
-	switch {
-	case e.tenant != "":
-		ev.Tenant = cut(e.tenant, maxString)
-	case e.subaccount != "" && e.subaccount != "0":
-		ev.Tenant = cut(e.subaccount, maxString)
-	default:
-		ev.Tenant = cut(e.customer, maxString)
-	}
-	switch {
-	case e.ownName != "":
-		ev.Stream = cut(e.ownName, maxString)
-	case e.transactional == "1", e.transactional == "true":
-		ev.Stream = "transactional"
-	case e.transactional == "0", e.transactional == "false":
-		ev.Stream = "bulk"
-	}
+	setLabels(ev, tenant, stream, e.campaign)
 }
 
 // sparkAnswer reads the reason. Momentum writes its own findings as replies marked with [internal].

@@ -6,21 +6,56 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"carom.dev/carom/pipeline/site"
 	"carom.dev/carom/schema"
 )
 
 var update = flag.Bool("update", false, "write the outcomes into testdata")
 
-// testConfig asks for a tenant in every format's own way.
-func testConfig(format string) Config {
-	if format == PowerMTA {
-		return Config{TenantKey: "header_X-Tenant"}
+// testSite asks for a tenant and a stream in every format's own way.
+const testSite = `
+revision: 1
+labels:
+  tenant:
+    - {from: field, name: meta.tenant_id}
+    - {from: field, name: rcpt_meta.tenant_id}
+    - {from: field, name: tags.tenant_id}
+    - {from: field, name: unique_args.tenant_id}
+    - {from: field, name: user-variables.tenant_id}
+    - {from: field, name: Metadata.tenant_id}
+    - {from: header, name: X-Tenant}
+  stream:
+    - {from: field, name: meta.mail_class}
+`
+
+func mustSite(tb testing.TB, text string) *site.Site {
+	tb.Helper()
+	s, err := site.Parse([]byte(text))
+	if err != nil {
+		tb.Fatal(err)
 	}
-	return Config{TenantKey: "tenant_id", StreamKey: "mail_class"}
+	return s
+}
+
+// parsedSite is testSite, read once for the tests that make thousands of parsers.
+var parsedSite = sync.OnceValues(func() (*site.Site, error) { return site.Parse([]byte(testSite)) })
+
+// testParser returns a Parser with testSite.
+func testParser(tb testing.TB) *Parser {
+	tb.Helper()
+	s, err := parsedSite()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	p := New()
+	p.SetSite(s)
+	return p
 }
 
 // story is a comment, a body, and what it gives, as a file of testdata holds it: "# comment", body, "----", outcome.
@@ -53,7 +88,7 @@ func (s story) input(format string) []byte {
 }
 
 // tell writes an event with everything that the record told.
-func tell(ev *schema.DeliveryEvent, id string) string {
+func tell(ev *schema.DeliveryEvent) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s", ev.Recipient, ev.Outcome.Name())
 	if ev.Final {
@@ -87,7 +122,10 @@ func tell(ev *schema.DeliveryEvent, id string) string {
 	field("remote", ev.RemoteHost+"/"+ev.RemoteIp, ev.RemoteHost+ev.RemoteIp != "")
 	field("instance", ev.Instance, ev.Instance != "")
 	field("host", ev.MtaHost, ev.MtaHost != "")
-	field("id", id, id != "")
+	field("campaign", ev.Campaign, ev.Campaign != "")
+	field("feed", ev.Feed, ev.Feed != "")
+	field("machine", ev.Machine, ev.Machine)
+	field("id", ev.FeedEventId, ev.FeedEventId != "")
 	return b.String()
 }
 
@@ -95,18 +133,23 @@ func tell(ev *schema.DeliveryEvent, id string) string {
 func parse(tb testing.TB, format string, body []byte) (string, Result) {
 	tb.Helper()
 	var out []string
-	res, err := New(testConfig(format)).Parse(format, body, Handler{
-		Event: func(ev *schema.DeliveryEvent, id string) {
-			out = append(out, tell(ev, id))
+	res, err := testParser(tb).Parse(format, body, Handler{
+		Event: func(ev *schema.DeliveryEvent) {
+			out = append(out, tell(ev))
 			if ev.Mta != format {
 				tb.Errorf("mta %q", ev.Mta)
 			}
-			if ev.Raw == nil || (ev.Raw.Line == "") != (ev.Outcome == schema.Outcome_DELIVERED) {
+			quiet := ev.Outcome == schema.Outcome_DELIVERED || ev.Outcome == schema.Outcome_OPENED || ev.Outcome == schema.Outcome_CLICKED
+			if ev.Raw == nil || (ev.Raw.Line == "") != quiet {
 				tb.Errorf("raw %v of %s", ev.Raw, ev.Outcome.Name())
 			}
 		},
 		Fault: func(err *Error) {
-			out = append(out, fmt.Sprintf("fault %s at %d: %q", err.Reason, err.Offset, err.Value))
+			name := err.Reason.String()
+			if err.Type != "" {
+				name += " " + strconv.Quote(err.Type)
+			}
+			out = append(out, fmt.Sprintf("fault %s at %d: %q", name, err.Offset, err.Value))
 		},
 	})
 	for n, count := range res.Noise {
@@ -180,13 +223,15 @@ func TestBodiesAreRefusedWhole(t *testing.T) {
 		{"garbage behind", Postmark, `{"RecordType":"Open"} x`, ReasonSyntax, 22},
 		{"control character", Mailgun, "{\"a\":\"\x01\"}", ReasonSyntax, 6},
 		{"NUL", Mailgun, "\x00", ReasonSyntax, 0},
-		{"too deep", SES, strings.Repeat("[", MaxDepth+1) + strings.Repeat("]", MaxDepth+1), ReasonDepth, MaxDepth},
+		{"UTF-16", Postmark, "\xff\xfe{\x00}\x00", ReasonEncoding, 0},
+		{"UTF-16 without mark", Postmark, "{\x00}\x00", ReasonEncoding, 1},
+		{"UTF-32", Postmark, "\x00\x00\x00{\x00\x00\x00}", ReasonEncoding, 0},
 		{"too large", SparkPost, strings.Repeat(" ", MaxBodyBytes+1), ReasonTooLarge, MaxBodyBytes},
 		{"too large", PowerMTA, strings.Repeat(" ", MaxBodyBytes+1), ReasonTooLarge, MaxBodyBytes},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			res, err := New(Config{}).Parse(c.format, []byte(c.body), Handler{
-				Event: func(ev *schema.DeliveryEvent, _ string) { t.Errorf("emitted %v", ev) },
+			res, err := New().Parse(c.format, []byte(c.body), Handler{
+				Event: func(ev *schema.DeliveryEvent) { t.Errorf("emitted %v", ev) },
 				Fault: func(err *Error) { t.Errorf("fault %v", err) },
 			})
 			var e *Error
@@ -203,8 +248,8 @@ func TestBodiesAreRefusedWhole(t *testing.T) {
 // Records and recipients beyond their bounds are refused, not dropped in silence.
 func TestBoundsOnRecordsAndRecipients(t *testing.T) {
 	events := 0
-	h := Handler{Event: func(*schema.DeliveryEvent, string) { events++ }}
-	res, err := New(Config{}).Parse(SendGrid, []byte("["+strings.Repeat("7,", MaxRecords)+"7]"), h)
+	h := Handler{Event: func(*schema.DeliveryEvent) { events++ }}
+	res, err := New().Parse(SendGrid, []byte("["+strings.Repeat("7,", MaxRecords)+"7]"), h)
 	var e *Error
 	if !errors.As(err, &e) || e.Reason != ReasonTooMany || e.Record != MaxRecords+1 || res.Faults != MaxRecords {
 		t.Errorf("%v after %d faults", err, res.Faults)
@@ -216,7 +261,7 @@ func TestBoundsOnRecordsAndRecipients(t *testing.T) {
 	} {
 		var why Reason
 		h.Fault = func(err *Error) { why = err.Reason }
-		if res, err := New(Config{}).Parse(format, []byte(body), h); err != nil || res.Faults != 1 || why != ReasonTooMany || events != 0 {
+		if res, err := New().Parse(format, []byte(body), h); err != nil || res.Faults != 1 || why != ReasonTooMany || events != 0 {
 			t.Errorf("%s: %+v, %v, reason %s, %d events", format, res, err, why, events)
 		}
 	}
@@ -227,7 +272,7 @@ func TestStringsAreBoundedAndUTF8(t *testing.T) {
 	body := `{"type":"Bounce","timestamp":1757003271,"id":"` + strings.Repeat("ü", maxString) + `","recipient":"a` + "\xff" + `@dest.example",` +
 		`"response":{"code":550,"content":"` + strings.Repeat("€", maxText) + `","command":"RCPT"},"peer_address":{"addr":"192.0.2.1"}}`
 	n := 0
-	res, err := New(Config{}).Parse(KumoMTA, []byte(body), Handler{Event: func(ev *schema.DeliveryEvent, _ string) {
+	res, err := New().Parse(KumoMTA, []byte(body), Handler{Event: func(ev *schema.DeliveryEvent) {
 		n++
 		if len(ev.QueueId) != maxString || !strings.HasPrefix(ev.Text, "550 €") || len(ev.Text) > maxText || len(ev.Text) < maxText-3 || len(ev.Raw.Line) > maxText {
 			t.Errorf("lengths %d, %d, %d", len(ev.QueueId), len(ev.Text), len(ev.Raw.Line))

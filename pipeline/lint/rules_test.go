@@ -43,7 +43,7 @@ var arrows = map[string][]string{
 	"pipeline/control":        {"pipeline/broker"},
 	"pipeline/embedded":       {"pipeline/warehouse"},
 	"pipeline/eventjson":      {"pipeline/smtpreply"},
-	"pipeline/feed":           {"pipeline/address", "pipeline/smtpreply"},
+	"pipeline/feed":           {"pipeline/address", "pipeline/site", "pipeline/smtpreply"},
 	"pipeline/fold":           {"pipeline/broker", "pipeline/service"},
 	"pipeline/report":         {"pipeline/address", "pipeline/alert", "pipeline/warehouse"},
 	"pipeline/survey":         {"pipeline/address", "pipeline/eventjson", "pipeline/mtalog", "pipeline/provider", "pipeline/report", "pipeline/rules"},

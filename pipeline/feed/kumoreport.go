@@ -1,0 +1,59 @@
+package feed
+
+import (
+	"strconv"
+	"strings"
+
+	"carom.dev/carom/schema"
+)
+
+// KumoMTA's OOB and Feedback tell of a mail that came in: id, queue, egress, meta and headers of the record are that mail's,
+// not those of the message that it is about.
+
+// kumoAsync reads an asynchronous bounce. The response is put together from the report's Status and Diagnostic-Code: its code
+// is the remote's only if there are words. The sender is the address to which the report came: the message's own.
+func (p *Parser) kumoAsync(ev *schema.DeliveryEvent) {
+	k := &p.kumoRecord
+	p.facts = p.facts[:0]
+	ev.Sender, ev.HasSender = cut(k.sender, maxString), k.hasSender
+	a := answer{text: k.content, origin: schema.Origin_ASYNC_DSN, phase: schema.Phase_ASYNC, enhanced: k.enhanced}
+	if k.content != "" {
+		a.code, _ = strconv.Atoi(k.code)
+	}
+	fill(ev, a)
+}
+
+// kumoFeedback reads a feedback report (RFC 5965), which returns the message's header.
+func (p *Parser) kumoFeedback(ev *schema.DeliveryEvent) {
+	k := &p.kumoRecord
+	p.facts = p.facts[:0]
+	ev.Sender, ev.HasSender = cut(k.reportSender, maxString), k.reported
+	ev.SourceIp = cut(k.reportIP, maxString)
+	p.quiet(ev, k.feedback)
+	for rest := k.original; rest != ""; {
+		var name, value string
+		name, value, rest = cutField(rest)
+		if strings.EqualFold(name, "Message-ID") && ev.MessageId == "" {
+			ev.MessageId = cut(value, maxString)
+		}
+		p.header(name, value)
+	}
+}
+
+// cutField takes a field from the front of a header and unfolds it: RFC 5322, section 2.2. At the end of the header the rest
+// is empty; a line that is no field has no name.
+func cutField(header string) (name, value, rest string) {
+	end := lineEnd(header, 0)
+	if trimEnd(header[:end]) == "" {
+		return "", "", ""
+	}
+	for end < len(header) && (header[end] == ' ' || header[end] == '\t') {
+		end = lineEnd(header, end)
+	}
+	name, value, found := strings.Cut(header[:end], ":")
+	if !found {
+		return "", "", header[end:]
+	}
+	value = strings.NewReplacer("\r\n", "", "\n", "").Replace(value)
+	return strings.TrimSpace(name), strings.TrimSpace(value), header[end:]
+}

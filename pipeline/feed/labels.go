@@ -1,0 +1,142 @@
+package feed
+
+import (
+	"strings"
+
+	"carom.dev/carom/pipeline/site"
+	"carom.dev/carom/schema"
+)
+
+// maxFacts bounds what is kept of one record for the label rules. What comes behind is not looked at.
+const maxFacts = 1 << 10
+
+// wants is what the site's rules ask records for, so that nothing else is looked for.
+type wants struct {
+	fields  []wantedField
+	headers []string
+	subject bool
+	user    bool
+	client  bool
+}
+
+// wantedField is the name of a field that a rule asks for, "meta.tenant", and its parts.
+type wantedField struct{ name, place, key string }
+
+func wantsOf(s *site.Site) wants {
+	w := wants{
+		headers: s.Names(site.FactHeader), subject: s.Wants(site.FactSubject), user: s.Wants(site.FactUser), client: s.Wants(site.FactClient),
+	}
+	for _, name := range s.Names(site.FactField) {
+		f := wantedField{name: name, key: name}
+		// The objects whose members a rule may name. Any other name is that of a member of the record itself, or a column.
+		switch place, key, _ := strings.Cut(name, "."); place {
+		case "custom_args": // another name for the same
+			f.place, f.key = "unique_args", key
+		case "meta", "rcpt_meta", "tags", "unique_args", "user-variables", "metadata", "mail":
+			if key != "" {
+				f.place, f.key = place, key
+			}
+		}
+		w.fields = append(w.fields, f)
+	}
+	return w
+}
+
+// look keeps the value of the member at hand if a rule asks for it by place and key, and leaves the reader where it is. Of
+// an array it keeps each element.
+func (p *Parser) look(place string, r *reader) {
+	for i := range p.wants.fields {
+		w := &p.wants.fields[i]
+		if w.place != place || !strings.EqualFold(w.key, r.key) {
+			continue
+		}
+		q := *r
+		if q.kind() != '[' {
+			p.fact(site.FactField, w.name, q.scalar())
+			continue
+		}
+		for ok := q.array(); ok; ok = q.next() {
+			p.fact(site.FactField, w.name, q.scalar())
+		}
+	}
+}
+
+// header keeps a header field if a rule asks for it.
+func (p *Parser) header(name, value string) {
+	for _, want := range p.wants.headers {
+		if strings.EqualFold(want, name) {
+			p.fact(site.FactHeader, want, value)
+		}
+	}
+	if p.wants.subject && strings.EqualFold(name, "Subject") {
+		p.fact(site.FactSubject, "", value)
+	}
+}
+
+// subject keeps a subject if a rule asks for it.
+func (p *Parser) subject(value string) {
+	if p.wants.subject {
+		p.fact(site.FactSubject, "", value)
+	}
+}
+
+// wantsHeaders reports whether it is worth the while to read header fields.
+func (p *Parser) wantsHeaders() bool { return p.wants.subject || len(p.wants.headers) > 0 }
+
+func (p *Parser) fact(kind site.FactKind, name, value string) {
+	if value != "" && len(p.facts) < maxFacts {
+		p.facts = append(p.facts, site.Fact{Kind: kind, Name: name, Value: value})
+	}
+}
+
+// setLabels writes into an event what the format itself offers for a label.
+func setLabels(ev *schema.DeliveryEvent, tenant, stream, campaign string) {
+	ev.Tenant, ev.Stream, ev.Campaign = cut(tenant, site.MaxLabelBytes), cut(stream, site.MaxLabelBytes), cut(campaign, site.MaxLabelBytes)
+}
+
+// complete puts the site's word above the format's own: labels that a rule gives, the source address where the record
+// has none, and the address that the world sees.
+func (p *Parser) complete(ev *schema.DeliveryEvent) {
+	if p.site == nil {
+		return
+	}
+	if p.site.Labels() {
+		if !p.labelled {
+			p.label(ev)
+		}
+		for _, l := range [...]struct{ to, from *string }{
+			{&ev.Tenant, &p.labels.Tenant}, {&ev.Stream, &p.labels.Stream}, {&ev.Campaign, &p.labels.Campaign},
+		} {
+			if *l.from != "" {
+				*l.to = *l.from
+			}
+		}
+	}
+	if ev.SourceIp == "" && !p.unsent {
+		ev.SourceIp = p.site.SourceIP(ev.MtaHost, ev.Mta, ev.Instance)
+	}
+	ev.SourceIp = p.site.Translate(ev.SourceIp)
+}
+
+// label judges the record's facts. The recipients of one record have the same labels. The order of facts does not matter.
+func (p *Parser) label(ev *schema.DeliveryEvent) {
+	p.labels, p.labelled = site.Labels{}, true
+	sender := ""
+	if ev.HasSender {
+		sender = ev.Sender
+	}
+	for _, f := range [...]site.Fact{
+		{Kind: site.FactSender, Value: sender},
+		{Kind: site.FactTransport, Value: ev.Instance},
+		{Kind: site.FactJob, Value: ev.Campaign},
+		{Kind: site.FactFeed, Value: p.feed},
+		{Kind: site.FactHost, Value: ev.MtaHost},
+	} {
+		f.MTA, f.Host = ev.Mta, ev.MtaHost
+		p.site.Label(&p.labels, f)
+	}
+	for _, f := range p.facts {
+		f.MTA, f.Host = ev.Mta, ev.MtaHost
+		p.site.Label(&p.labels, f)
+	}
+}

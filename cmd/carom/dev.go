@@ -4,13 +4,15 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"carom.dev/carom/pipeline/local"
-	"carom.dev/carom/pipeline/mtalog"
 	"carom.dev/carom/pipeline/report"
 	"carom.dev/carom/pipeline/service"
+	"carom.dev/carom/pipeline/source"
+	"carom.dev/carom/schema"
 )
 
 // runDev runs the whole system until it is interrupted or, given an input, until that is through.
@@ -21,11 +23,14 @@ func runDev(ctx context.Context, args []string, std stdio) error {
 	var inputs []string
 	var stay bool
 	fs.StringVar(&cfg.Dir, "data", cfg.Dir, "`directory` of everything that lasts; a second start goes on where the first one stopped")
-	fs.Func("input", "log `file` to import (plain or gzip; repeat for more): counted and judged, never alerting", func(s string) error {
+	fs.Func("input", "`file` to import (a log, an accounting file, a webhook's body, a mail, or a directory of them; plain or gzip; repeat for more): counted and judged, never alerting", func(s string) error {
 		inputs = append(inputs, s)
 		return nil
 	})
-	format := fs.String("format", "auto", "`format` of the inputs, checked only, each line tells: "+strings.Join(mtalog.Formats(), ", "))
+	format := fs.String("format", "auto", "`format` of the inputs: "+strings.Join(source.Formats(), ", ")+"; a log's lines tell theirs in any case")
+	fs.StringVar(&cfg.Host, "host", cfg.Host, "`name` of the mail server, for imported lines that carry none (Exim's mainlog, Haraka's output)")
+	fs.StringVar(&cfg.Services.Ingest.SiteFile, "site", "", "site `file`: own hosts, whose mail is whose, bounce domains, feeds (carom site check)")
+	fs.StringVar(&cfg.Services.Ingest.KeysDir, "keys-dir", "", "`directory` of the secrets that the site file names, a file each")
 	fs.BoolVar(&stay, "stay", false, "keep running after the inputs")
 	fs.StringVar(&cfg.ClickHouseDSN, "clickhouse.dsn", "", "`DSN` of a running ClickHouse to use instead of the embedded one")
 	fs.IntVar(&cfg.KafkaPort, "kafka.port", 0, "`port` of the embedded broker; 0 takes a free one")
@@ -44,8 +49,11 @@ func runDev(ctx context.Context, args []string, std stdio) error {
 	if err := service.Parse(fs, args); err != nil {
 		return err
 	}
-	if _, err := mtalog.ParseFormat(*format); err != nil {
-		return service.Usagef("-format: %w", err)
+	if !slices.Contains(source.Formats(), *format) {
+		return service.Usagef("-format: %q is not known, want one of %s", *format, strings.Join(source.Formats(), ", "))
+	}
+	if *format == source.FormatMail || slices.Contains(schema.FeedFormats(), *format) {
+		cfg.Format = *format
 	}
 	if fs.NArg() > 0 {
 		return service.Usagef("unexpected argument %q; inputs are given with -input", fs.Arg(0))

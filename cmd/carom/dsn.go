@@ -18,8 +18,11 @@ import (
 
 	"carom.dev/carom/pipeline/dsn"
 	"carom.dev/carom/pipeline/eventjson"
+	"carom.dev/carom/pipeline/ingest"
 	"carom.dev/carom/pipeline/local"
 	"carom.dev/carom/pipeline/service"
+	"carom.dev/carom/pipeline/site"
+	"carom.dev/carom/pipeline/source"
 )
 
 // maxMailBytes is how much of a mail is read: more than dsn.Parse looks at, so that it notes the cut.
@@ -29,8 +32,10 @@ const maxMailBytes = 2 << 20
 func runDSN(ctx context.Context, args []string, std stdio) error {
 	fs := flag.NewFlagSet("carom dsn", flag.ContinueOnError)
 	fs.SetOutput(std.out)
+	siteFile := fs.String("site", "", "site `file`: says how far each report is believed: trust, because, joined, backscatter (carom site check)")
+	keysDir := fs.String("keys-dir", "", "`directory` of the secrets that the site file names, a file each")
 	service.Describe(fs, service.Help{
-		Synopsis: "[FILE.eml | DIRECTORY | FILE.tar.gz ...]",
+		Synopsis: "[flags] [FILE.eml | DIRECTORY | FILE.tar.gz ...]",
 		Summary: "Reads mails that came back - delivery reports, bounces in words, complaints, automatic replies - and writes one JSON object per\n" +
 			"reported recipient, or one per mail that names none. A directory stands for the .eml files in it and below, an archive for\n" +
 			"those it holds; without an argument, or for -, one mail is read from standard input. What a mail does not tell is absent.\n" +
@@ -39,6 +44,7 @@ func runDSN(ctx context.Context, args []string, std stdio) error {
 		Examples: []service.Example{
 			{Command: "carom dsn bounce.eml", Explanation: "what one report says"},
 			{Command: "carom dsn Maildir/new bounces.tar.gz >reports.jsonl", Explanation: "a mailbox and an archive"},
+			{Command: "carom dsn -site site.yaml -keys-dir keys Maildir/new", Explanation: "and how far each is believed"},
 			{Command: "carom dsn <bounce.eml | jq -r .recipient", Explanation: "behind a pipe of the mail server"},
 		},
 	})
@@ -50,6 +56,10 @@ func runDSN(ctx context.Context, args []string, std stdio) error {
 		names = []string{"-"}
 	}
 	d := dsnReader{std: std, out: bufio.NewWriterSize(std.out, 64<<10)}
+	var err error
+	if d.site, d.keys, err = ingest.LoadSite(*siteFile, *keysDir); err != nil {
+		return err
+	}
 	for _, name := range names {
 		if err := d.input(ctx, name); err != nil {
 			return errors.Join(err, d.out.Flush())
@@ -70,6 +80,8 @@ type dsnReader struct {
 	out           *bufio.Writer
 	line          []byte
 	mails, failed int
+	site          *site.Site // nil: trust is not told
+	keys          site.Keys
 }
 
 func (d *dsnReader) input(ctx context.Context, name string) error {
@@ -161,16 +173,39 @@ func (d *dsnReader) mail(ctx context.Context, name string, r io.Reader) error {
 		fmt.Fprintf(d.std.err, "carom dsn: %q: note: %v; the rest was not read\n", name, cut)
 	}
 	d.line = d.line[:0]
+	belief := d.belief(report)
 	if len(report.Recipients) == 0 {
-		d.line = appendReport(d.line, name, report, nil)
+		d.line = append(append(appendReport(d.line, name, report, nil), belief...), "}\n"...)
 	}
 	for i := range report.Recipients {
-		d.line = appendReport(d.line, name, report, &report.Recipients[i])
+		d.line = append(append(appendReport(d.line, name, report, &report.Recipients[i]), belief...), "}\n"...)
 	}
 	if _, err := d.out.Write(d.line); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
 	return nil
+}
+
+// belief returns the fields that say how far a report is believed, empty without a site file or for other mail.
+func (d *dsnReader) belief(r *dsn.Report) []byte {
+	switch r.Kind {
+	case dsn.Failure, dsn.Delay, dsn.Complaint, dsn.Unsubscribe:
+	default:
+		return nil
+	}
+	if d.site == nil {
+		return nil
+	}
+	j, own := source.Judge(d.site, d.keys, r, nil, r.Date)
+	b := eventjson.AppendString([]byte(`,"trust":`), j.Trust.Name())
+	b = eventjson.AppendString(append(b, `,"because":`...), j.Why.String())
+	if own != nil && own.Log {
+		return append(b, `,"joined":true`...)
+	}
+	if j.Backscatter {
+		b = append(b, `,"backscatter":true`...)
+	}
+	return b
 }
 
 func (d *dsnReader) fail(name string, err error) error {
@@ -183,7 +218,7 @@ func (d *dsnReader) fail(name string, err error) error {
 	return nil
 }
 
-// appendReport appends one line of JSON. rec is nil for a mail that names no recipient.
+// appendReport appends one line of JSON, without its end. rec is nil for a mail that names no recipient.
 func appendReport(b []byte, file string, r *dsn.Report, rec *dsn.Recipient) []byte {
 	field := func(key, value string) {
 		if value != "" {
@@ -234,5 +269,5 @@ func appendReport(b []byte, file string, r *dsn.Report, rec *dsn.Recipient) []by
 		field(`,"source_ip":`, f.SourceIP)
 	}
 	field(`,"format":`, r.Format)
-	return append(b, "}\n"...)
+	return b
 }

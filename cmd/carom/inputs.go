@@ -8,14 +8,16 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/term"
 
+	"carom.dev/carom/pipeline/ingest"
 	"carom.dev/carom/pipeline/local"
-	"carom.dev/carom/pipeline/mtalog"
 	"carom.dev/carom/pipeline/service"
+	"carom.dev/carom/pipeline/source"
 	"carom.dev/carom/pipeline/survey"
 	"carom.dev/carom/schema"
 )
@@ -24,25 +26,32 @@ import (
 type logFlags struct {
 	format, host, reference, timezone string
 	year                              int
+	site, keys                        string
 }
 
 func (f *logFlags) register(fs *flag.FlagSet) {
-	fs.StringVar(&f.format, "format", "auto", "`format` of the log: "+strings.Join(mtalog.Formats(), ", ")+"; auto refuses a file without any line of a known mail server")
+	fs.StringVar(&f.format, "format", "auto", "`format` of the files: "+strings.Join(source.Formats(), ", ")+"; auto: they tell, and a file in which nothing is known is refused")
 	fs.StringVar(&f.host, "host", "", "`name` of the mail server, for lines that carry none (Exim's mainlog, Haraka's output); default: localhost")
 	fs.IntVar(&f.year, "year", 0, "`year` of time stamps that carry none; 0, the default, takes the latest that fits -reference")
 	fs.StringVar(&f.reference, "reference", "", "`time` (RFC 3339 or a date) when the log ended, for stamps without a year; default: the file's modification time, now for standard input")
-	fs.StringVar(&f.timezone, "timezone", "UTC", "`zone` of time stamps that carry none, such as Europe/Berlin")
+	fs.StringVar(&f.site, "site", "", "site `file`: own hosts, whose mail is whose, bounce domains (carom site check)")
+	fs.StringVar(&f.keys, "keys-dir", "", "`directory` of the secrets that the site file names, a file each")
+	fs.StringVar(&f.timezone, "timezone", "", "`zone` of time stamps that carry none, such as Europe/Berlin; default: the site file's for the host, else UTC")
 }
 
 // source checks the flags and returns what all files share; its Reference is zero unless a flag gives it.
 func (f *logFlags) source() (survey.Source, error) {
-	format, err := mtalog.ParseFormat(f.format)
-	if err != nil {
-		return survey.Source{}, service.Usagef("-format: %w", err)
+	if !slices.Contains(source.Formats(), f.format) {
+		return survey.Source{}, service.Usagef("-format: %q is not known, want one of %s", f.format, strings.Join(source.Formats(), ", "))
 	}
-	src := survey.Source{Host: cmp.Or(f.host, "localhost"), Format: format, Any: format != mtalog.FormatAuto}
-	if src.Location, err = time.LoadLocation(f.timezone); err != nil {
-		return src, service.Usagef("-timezone %q: %w", f.timezone, err)
+	src := survey.Source{Host: cmp.Or(f.host, "localhost"), Format: f.format, Any: f.format != "auto"}
+	var err error
+	zone := time.UTC
+	if f.timezone != "" {
+		if src.Location, err = time.LoadLocation(f.timezone); err != nil {
+			return src, service.Usagef("-timezone %q: %w", f.timezone, err)
+		}
+		zone = src.Location
 	}
 	switch {
 	case f.year != 0 && f.reference != "":
@@ -51,15 +60,24 @@ func (f *logFlags) source() (survey.Source, error) {
 		if f.year < 1970 || f.year > 9999 {
 			return src, service.Usagef("-year %d: want 1970 to 9999", f.year)
 		}
-		src.Reference = survey.EndOfYear(f.year, src.Location)
+		src.Reference = survey.EndOfYear(f.year, zone)
 	case f.reference != "":
 		if src.Reference, err = time.Parse(time.RFC3339, f.reference); err != nil {
-			if src.Reference, err = time.ParseInLocation(time.DateOnly, f.reference, src.Location); err != nil {
+			if src.Reference, err = time.ParseInLocation(time.DateOnly, f.reference, zone); err != nil {
 				return src, service.Usagef("-reference %q: want a time such as 2026-11-21T08:28:19Z, or a date", f.reference)
 			}
 		}
 	}
 	return src, nil
+}
+
+// log returns what reads the files.
+func (f *logFlags) log() (*survey.Log, error) {
+	s, keys, err := ingest.LoadSite(f.site, f.keys)
+	if err != nil {
+		return nil, err
+	}
+	return survey.NewLog(s, keys), nil
 }
 
 // readLogs reads the named logs in their order, standard input for none and for "-".

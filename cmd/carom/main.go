@@ -32,6 +32,7 @@ func verbs() []verb {
 		{"dsn", "bounce mails -> reported recipients as JSON lines", runDSN},
 		{"explain", "why a response gets its verdict", runExplain},
 		{"rules", "check and study classification rules", runRules},
+		{"site", "check what only the sender knows: hosts, labels, bounce domains", runSite},
 		{"dev", "the whole system on this machine", runDev},
 		{"demo", "the main job in two minutes: a real log, then an Apple outage", runDemo},
 	}

@@ -10,7 +10,6 @@ import (
 
 	"carom.dev/carom/pipeline/eventjson"
 	"carom.dev/carom/pipeline/service"
-	"carom.dev/carom/pipeline/survey"
 	"carom.dev/carom/schema"
 )
 
@@ -23,12 +22,13 @@ func runParse(ctx context.Context, args []string, std stdio) error {
 	stats := fs.Bool("stats", false, "at the end, count on standard error what became of the lines, with samples of those not understood")
 	service.Describe(fs, service.Help{
 		Synopsis: "[flags] [FILE ...]",
-		Summary: "Reads mail logs, plain or gzip, and writes one JSON object per delivery event. Messages are followed from one file into the\n" +
-			"next: give rotated files oldest first. Without a file, or for -, it reads standard input.\n" +
+		Summary: "Reads mail logs, plain or as shippers wrap them, accounting files, webhooks' bodies and bounce mails, plain or gzip, and writes one\n" +
+			"JSON object per delivery event. Messages are followed from one file into the next: give rotated files oldest first. Without a file, or for -, it reads standard input.\n" +
 			"What a log does not tell is absent: \"sender\":\"\" is the null sender, no sender is an unknown one. raw.topic and raw.offset\n" +
 			"are the file's name and the line's number, from 0; event_id is made of them, so that a second run gives the same ids.",
 		Examples: []service.Example{
 			{Command: "carom parse /var/log/mail.log", Explanation: "every delivery, deferral, bounce and expiry, a JSON object a line"},
+			{Command: "carom parse -format sendgrid -site site.yaml body.json", Explanation: "a webhook's body, with tenant and campaign by the site file's rules"},
 			{Command: "carom parse -stats mail.log.2.gz mail.log.1 mail.log >events.jsonl", Explanation: "rotated files, and what became of each line"},
 			{Command: "tail -F /var/log/mail.log | carom parse -host mx1 | carom classify", Explanation: "a running log, judged as it comes"},
 		},
@@ -40,7 +40,10 @@ func runParse(ctx context.Context, args []string, std stdio) error {
 	if err != nil {
 		return err
 	}
-	log := survey.NewLog()
+	log, err := flags.log()
+	if err != nil {
+		return err
+	}
 	out := bufio.NewWriterSize(std.out, 64<<10)
 	wrap := func(r io.Reader) io.Reader { return flushingReader{r, out} }
 	var line []byte

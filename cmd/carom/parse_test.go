@@ -38,7 +38,7 @@ func TestParseCountsWhatBecameOfTheLines(t *testing.T) {
 	if code != 0 || strings.Count(out, "\n") != 1 {
 		t.Errorf("status %d, out %q", code, out)
 	}
-	for _, want := range []string{"lines 3 = event 1 + known 1 + unparsed 1; events 1\n", "unparsed  -       frame", "unparsed (frame): garbage ·[31m\n"} {
+	for _, want := range []string{"lines 3 = event 1 + known 1 + unparsed 1; events 1\n", "unparsed  -        -       frame", "unparsed (frame): garbage ·[31m\n"} {
 		if !strings.Contains(errs, want) {
 			t.Errorf("no %q in\n%s", want, errs)
 		}

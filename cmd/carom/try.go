@@ -44,7 +44,11 @@ func runTry(ctx context.Context, args []string, std stdio) error {
 	if err != nil {
 		return err
 	}
-	log, sum := survey.NewLog(), survey.New(set, *showAddresses)
+	log, err := flags.log()
+	if err != nil {
+		return err
+	}
+	sum := survey.New(set, *showAddresses)
 	same := func(r io.Reader) io.Reader { return r }
 	err = readLogs(ctx, std, log, src, fs.Args(), same, func(ev *schema.DeliveryEvent) error {
 		sum.Event(ev)

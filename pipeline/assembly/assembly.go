@@ -55,7 +55,8 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.BoolVar(&c.Migrate, "clickhouse.migrate", c.Migrate, "bring the tables up to date at the start")
 	fs.BoolVar(&c.CreateTopics, "topics.create", c.CreateTopics, "make the topics that do not exist, and begin the log")
 	fs.StringVar(&c.Epoch.Epoch, "epoch.name", c.Epoch.Epoch, "with -topics.create: `name` of the log's epoch, part of every event id")
-	fs.IntVar(&c.Epoch.RawPartitions, "epoch.raw-partitions", c.Epoch.RawPartitions, "with -topics.create: partitions of mta.raw")
+	fs.Var((*topicList)(&c.Epoch.RawTopics), "epoch.raw-topics", "with -topics.create: `topics`, comma separated, that ingest reads: log lines, feeds, mails")
+	fs.IntVar(&c.Epoch.RawPartitions, "epoch.raw-partitions", c.Epoch.RawPartitions, "with -topics.create: partitions of each raw topic")
 	fs.IntVar(&c.Epoch.EventPartitions, "epoch.event-partitions", c.Epoch.EventPartitions, "with -topics.create: partitions of mail.events and mail.classified; fixed for the epoch")
 	fs.IntVar(&c.Epoch.CellPartitions, "epoch.cell-partitions", c.Epoch.CellPartitions, "with -topics.create: partitions of mail.cells; fixed for the epoch")
 	fs.IntVar(&c.Epoch.Replicas, "epoch.replicas", c.Epoch.Replicas, "with -topics.create: replicas of each topic; 0 leaves it to the broker")
@@ -63,6 +64,21 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.PolicyFile, "epoch.policy-file", c.PolicyFile, "with -topics.create: `file` of the first suppression policy; empty: the built-in one")
 	c.Aggregate.RegisterFlags(fs)
 	c.Detect.RegisterFlags(fs)
+}
+
+// topicList is a flag of topic names.
+type topicList []string
+
+func (l *topicList) String() string { return strings.Join(*l, ",") }
+
+func (l *topicList) Set(s string) error {
+	*l = strings.Split(s, ",")
+	for i, name := range *l {
+		if (*l)[i] = strings.TrimSpace(name); (*l)[i] == "" {
+			return errors.New("an empty name")
+		}
+	}
+	return nil
 }
 
 // FlagDSN may hold a password: keep it out of logs.

@@ -116,8 +116,9 @@ func (f *Files) remove(e *list.Element) {
 	f.bytes -= own.bytes
 }
 
-// Expects reports whether a line can be the next one of a host's file: the rest of an open record, or a row with as many
-// columns as its header and a type that PowerMTA knows. Header rows are known by Detect.
+// Expects reports whether a line can be the next one of a host's file: the rest of an open record, or a row of a type that
+// PowerMTA knows with as many columns as its header, or with fewer and a quoted field that goes on in the next line. Header
+// rows are known by Detect.
 func (f *Files) Expects(host string, line []byte) bool {
 	e := f.hosts[host]
 	if e == nil {
@@ -127,8 +128,9 @@ func (f *Files) Expects(host string, line []byte) bool {
 	if c.open != "" {
 		return true
 	}
-	_, why := c.row(string(line[:min(len(line), MaxRecordBytes)]), 0)
-	if why != reasonNone || len(f.p.fields) != c.width {
+	next, why := c.row(string(line[:min(len(line), MaxRecordBytes)]), 0)
+	n := len(f.p.fields)
+	if why != reasonNone || n <= c.columns[colType] || n > c.width || (next >= 0 && n < c.width) {
 		return false
 	}
 	switch c.get(colType) {

@@ -17,6 +17,7 @@ import (
 	"carom.dev/carom/pipeline/address"
 	"carom.dev/carom/pipeline/broker"
 	"carom.dev/carom/pipeline/fold"
+	"carom.dev/carom/pipeline/site"
 	"carom.dev/carom/schema"
 )
 
@@ -38,6 +39,8 @@ type driver struct {
 	reader *sdkmetric.ManualReader
 	count  *counters
 	sent   []broker.Message
+
+	secrets site.Keys
 }
 
 func newDriver(t fatal) *driver {
@@ -58,11 +61,32 @@ func (d *driver) fresh() {
 	if err := cfg.Validate(); err != nil {
 		d.t.Fatal(err)
 	}
+	cfg.Source.Keys = d.secrets
 	var err error
 	d.m, err = newMachine(cfg, testGenesis, address.Keyer{}, "mta.raw", 2, d.count)
 	if err != nil {
 		d.t.Fatal(err)
 	}
+}
+
+// keys puts a machine of the same state beside these keys.
+func (d *driver) keys(keys site.Keys) {
+	d.t.Helper()
+	state := d.m.AppendState(nil)
+	d.secrets = keys
+	d.fresh()
+	if err := d.m.LoadState(state); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func mustParse(t fatal, text string) *site.Site {
+	t.Helper()
+	s, err := site.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func (d *driver) restart() {
@@ -198,7 +222,7 @@ func delivery(after time.Duration, host, queueID, to, status string) string {
 const sent = "sent (250 2.0.0 ok)"
 
 // sample returns the real log that pipeline/mtalog keeps, as raw records of a few lines.
-func sample(t *testing.T) (lines []string) {
+func sample(t testing.TB) (lines []string) {
 	t.Helper()
 	f, err := os.Open("../mtalog/testdata/postfix/mail.iso.log.gz")
 	if err != nil {

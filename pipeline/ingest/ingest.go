@@ -1,9 +1,10 @@
-// Package ingest is the first stage: raw log lines from mta.raw become delivery events on mail.events.
+// Package ingest is the first stage: log lines, feeds' records and bounce mails from the raw topics become delivery events
+// on mail.events.
 //
-// Each raw partition is a fold (pipeline/fold): the queue table that joins a delivery line with its message's sender and
-// id, the hosts' clocks and the lines remembered against a shipper's repeats are its state, saved with the offset it
-// reflects. Every line is counted as an event, as known, as repeated or as unparsed; an unparsed line goes to
-// mail.dead-letter with the reason. When the process dies, lines may be parsed and events sent again, in the same order
+// Each raw partition is a fold (pipeline/fold): the site file in force, the queue table that joins a delivery line with its
+// message's sender and id, the hosts' clocks and what is remembered against repeats are its state, saved with the offset
+// it reflects. Every line, feed's record and mail is counted as an event, as known, as repeated or as unparsed; what is
+// unparsed goes to mail.dead-letter with the reason. When the process dies, lines may be parsed and events sent again, in the same order
 // and with the same ids; none is lost.
 package ingest
 
@@ -20,8 +21,9 @@ import (
 	"carom.dev/carom/pipeline/broker"
 	"carom.dev/carom/pipeline/control"
 	"carom.dev/carom/pipeline/fold"
-	"carom.dev/carom/pipeline/mtalog"
 	"carom.dev/carom/pipeline/service"
+	"carom.dev/carom/pipeline/site"
+	"carom.dev/carom/pipeline/source"
 )
 
 // Config of the ingest service.
@@ -34,9 +36,12 @@ type Config struct {
 	Timezone      string        // zone of stamps that carry none, an IANA name
 	// AcceptIncomplete begins although the raw log's beginning is gone and no snapshot is there.
 	AcceptIncomplete bool
-	Correlator       mtalog.Config
+	Source           source.Config
+	SiteFile         string // what only the sender knows (pipeline/site); empty: nothing
+	KeysDir          string // directory of the secrets that the site file names, a file each
 
 	location *time.Location
+	site     *site.Site
 }
 
 // DefaultConfig returns the settings of a single replica.
@@ -47,7 +52,7 @@ func DefaultConfig() Config {
 	}
 	return Config{
 		Broker: broker.DefaultConfig(), Group: "carom-ingest", Member: host, StateDir: "data/ingest",
-		SnapshotEvery: time.Minute, Timezone: "UTC", Correlator: mtalog.DefaultConfig(),
+		SnapshotEvery: time.Minute, Timezone: "UTC", Source: source.DefaultConfig(),
 	}
 }
 
@@ -59,9 +64,11 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.StateDir, "state-dir", c.StateDir, "`directory` of the snapshots; losing it costs time, not data, while the raw log reaches back")
 	fs.DurationVar(&c.SnapshotEvery, "snapshot-every", c.SnapshotEvery, "`interval` of snapshots; what came since the last is parsed again after a crash")
 	fs.StringVar(&c.Timezone, "timezone", c.Timezone, "`zone` of time stamps that carry none, an IANA name")
+	fs.StringVar(&c.SiteFile, "site", c.SiteFile, "site `file`: own hosts, whose mail is whose, bounce domains, feeds (carom site check)")
+	fs.StringVar(&c.KeysDir, "keys-dir", c.KeysDir, "`directory` of the secrets that the site file names, a file each")
 	fs.BoolVar(&c.AcceptIncomplete, "accept-incomplete", c.AcceptIncomplete, "begin although the start of the raw log is gone and there is no snapshot")
-	fs.IntVar(&c.Correlator.MaxEntries, "max-queue-entries", c.Correlator.MaxEntries, "queue entries remembered per raw partition")
-	fs.DurationVar(&c.Correlator.TTL, "queue-entry-ttl", c.Correlator.TTL, "a queue entry without a line for this `duration` is forgotten; keep it above the MTA's queue lifetime")
+	fs.IntVar(&c.Source.Lines.MaxEntries, "max-queue-entries", c.Source.Lines.MaxEntries, "queue entries remembered per raw partition")
+	fs.DurationVar(&c.Source.Lines.TTL, "queue-entry-ttl", c.Source.Lines.TTL, "a queue entry without a line for this `duration` is forgotten; keep it above the MTA's queue lifetime")
 }
 
 // Validate names the field that cannot work.
@@ -81,7 +88,10 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("-timezone: %w", err)
 	}
 	c.location = location
-	return errors.Join(c.Broker.Validate(), c.Correlator.Validate())
+	if c.site, c.Source.Keys, err = LoadSite(c.SiteFile, c.KeysDir); err != nil {
+		return fmt.Errorf("-site: %w", err)
+	}
+	return errors.Join(c.Broker.Validate(), c.Source.Validate())
 }
 
 // Start builds the stage on p. Everything that it starts is stopped by p.Lifecycle.
@@ -104,6 +114,9 @@ func Start(p *service.Process, cfg Config) error {
 	}
 	if genesis.KeyId != "" {
 		return fmt.Errorf("the log was begun with privacy key %q: this version writes clear keys only and would mix them", genesis.KeyId)
+	}
+	if err := announce(p.Lifecycle.Context(), client, genesis.RawTopics, cfg.site); err != nil {
+		return err
 	}
 	var keyer address.Keyer
 	for _, topic := range genesis.RawTopics {

@@ -9,15 +9,16 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
-
-	"github.com/cespare/xxhash/v2"
 
 	"carom.dev/carom/pipeline/address"
 	"carom.dev/carom/pipeline/broker"
 	"carom.dev/carom/pipeline/envelope"
 	"carom.dev/carom/pipeline/fold"
 	"carom.dev/carom/pipeline/mtalog"
+	"carom.dev/carom/pipeline/site"
+	"carom.dev/carom/pipeline/source"
 	"carom.dev/carom/pipeline/state"
 	"carom.dev/carom/schema"
 )
@@ -33,13 +34,14 @@ const (
 	lateUs     = 10 * 60 * 1_000_000 // a line so much older than its host's clock is backfill
 	maxSkewUs  = 5 * 60 * 1_000_000  // a host's clock is believed so far ahead of the time of writing
 	maxHosts   = 1 << 14
-	maxRecents = 1 << 18 // lines remembered against a shipper's repeats
+	maxRecents = 1 << 19 // lines, events and mails remembered against repeats
 )
 
-// machine folds one partition of a raw topic: lines into events.
+// machine folds one partition of a raw topic: lines, feeds' records and mails into events.
 //
 // Its output is a function of the log: the same records give the same events with the same ids in the same order, so
-// whoever folds them again after a crash repeats what has been sent, and the reader downstream recognises it.
+// whoever folds them again after a crash repeats what has been sent, and the reader downstream recognises it. The site file
+// is a record of the log, too.
 type machine struct {
 	genesis   *schema.Genesis
 	topic     string
@@ -50,9 +52,11 @@ type machine struct {
 	count     *counters
 
 	envelope envelope.Reader
-	carried  func(envelope.Line) // line, as a value made once
+	carried  func(envelope.Line) // the methods line, emit and tally, as values made once
+	take     source.Emit
+	each     func(source.Fate, int, []byte)
 
-	lines  *mtalog.Correlator
+	source *source.Reader
 	hosts  map[string]hostState
 	recent recentLines
 
@@ -62,7 +66,10 @@ type machine struct {
 	out    *fold.Outbox
 	backed bool // imported
 	ref    time.Time
+	fed    bool      // it is a feed's body: events are compared one by one with those that came before
+	latest time.Time // of the body's events
 	failed error
+	fates  pending
 	id     []byte
 }
 
@@ -70,6 +77,7 @@ type hostState struct {
 	clockUs int64 // latest time stamp of this host
 	toldUs  int64 // clock that was last sent downstream, a whole minute
 	seenMs  int64
+	format  string // of its last line that told
 }
 
 func newMachine(cfg Config, g *schema.Genesis, keyer address.Keyer, topic string, partition int32, count *counters) (*machine, error) {
@@ -79,24 +87,68 @@ func newMachine(cfg Config, g *schema.Genesis, keyer address.Keyer, topic string
 	}
 	m := &machine{
 		genesis: g, topic: topic, topicNo: no, partition: partition, keyer: keyer, location: cfg.location, count: count,
-		lines: mtalog.NewCorrelator(cfg.Correlator), hosts: map[string]hostState{}, recent: newRecentLines(maxRecents),
+		source: source.New(cfg.Source), hosts: map[string]hostState{}, recent: newRecentLines(maxRecents),
 	}
-	m.carried = m.line
+	m.carried, m.take, m.each = m.line, m.emit, m.tally
 	return m, nil
 }
 
 // Step implements fold.Machine.
 func (m *machine) Step(r *broker.Record, out *fold.Outbox) error {
+	defer m.count.flush(&m.fates)
 	m.record, m.out, m.index, m.failed = r, out, 0, nil
+	m.fed, m.latest = false, time.Time{}
 	m.backed = len(r.Header(HeaderImport)) > 0
 	m.ref = time.UnixMilli(r.TimeMs)
 	if ms, err := strconv.ParseInt(string(r.Header(HeaderReference)), 10, 64); err == nil {
 		m.ref = time.UnixMilli(ms)
 	}
-	if err := m.envelope.Lines(r.Value, m.carried); err != nil {
-		m.unreadable(r, err)
+	if word := r.Header(schema.HeaderControl); len(word) > 0 {
+		return m.control(string(word))
+	}
+	format := string(r.Header(schema.HeaderFormat))
+	if format == "" {
+		format = m.source.Site().TopicFormat(m.topic)
+	}
+	if format == "" {
+		format, _ = source.Detect(r.Value)
+	}
+	switch {
+	case format == "" || format == source.FormatLines:
+		if err := m.envelope.Lines(r.Value, m.carried); err != nil {
+			m.unreadable(r, err)
+		}
+	case format == source.FormatMail:
+		if err := m.source.MissingKeys(); err != nil {
+			return err // the record is not skipped: it waits until the keys are there
+		}
+		m.mail()
+	case slices.Contains(schema.FeedFormats(), format):
+		m.body(format)
+	default:
+		m.count.fate(&m.fates, source.Fate{Kind: mtalog.KindUnparsed, Reason: "format"}, 1, nil)
+		m.deadLetter("format "+strconv.Quote(format)+" is not known", r.Value, string(r.Key))
 	}
 	return m.failed
+}
+
+// control applies a record that steers this fold.
+func (m *machine) control(word string) error {
+	if word != schema.ControlSite {
+		m.count.rejected("control")
+		m.deadLetter("control record "+strconv.Quote(word)+" is not known", m.record.Value, "")
+		return m.failed
+	}
+	s, err := site.Parse(m.record.Value)
+	if err != nil {
+		m.count.rejected("site") // the last good one stays
+		m.deadLetter(err.Error(), m.record.Value, "")
+		return m.failed
+	}
+	if s.Revision() > m.source.Site().Revision() {
+		m.source.SetSite(s)
+	}
+	return nil
 }
 
 // unreadable keeps the part of a record that is in no form that a shipper writes.
@@ -107,14 +159,12 @@ func (m *machine) unreadable(r *broker.Record, err error) {
 		reason, rest = "envelope: "+e.Reason.String(), e.Rest
 		m.count.rejected("envelope_" + e.Reason.String())
 	}
-	m.failed = errors.Join(m.failed, fold.SendDeadLetter(m.out, &schema.DeadLetter{
-		Stage: "ingest", Reason: reason, Topic: m.topic, Partition: m.partition, Offset: r.Offset, Index: m.index, Value: rest, Host: string(r.Key),
-	}))
+	m.deadLetter(reason, rest, string(r.Key))
 }
 
 func (m *machine) line(l envelope.Line) {
-	line := l.Text
-	if m.repeated(line) {
+	host := cmp.Or(l.Host, string(m.record.Key))
+	if m.repeatedLine(l.Text) {
 		m.count.repeated()
 		return
 	}
@@ -124,49 +174,81 @@ func (m *machine) line(l envelope.Line) {
 	if !l.Time.IsZero() && l.Time.Before(reference) {
 		reference = l.Time
 	}
-	res := m.lines.Line(mtalog.Input{
-		Line: line, Host: cmp.Or(l.Host, string(m.record.Key)), Reference: reference, Location: m.location,
-	}, m.emit)
-	m.count.result(res)
-	if res.Kind == mtalog.KindUnparsed {
-		m.deadLetter(line, res)
+	location := m.location
+	if zone := m.source.Site().Location(host); zone != nil {
+		location = zone
+	}
+	f := m.source.Line(mtalog.Input{Line: l.Text, Host: host, Reference: reference, Location: location}, m.take)
+	m.count.fate(&m.fates, f, 1, l.Text)
+	if f.Kind == mtalog.KindUnparsed {
+		m.deadLetter(cmp.Or(f.Reason, "unparsed"), l.Text, f.Host)
 		return
 	}
-	if !m.backed && res.Host != "" && !res.At.IsZero() {
-		m.tell(res.Host, res.At.UnixMicro())
+	if !m.backed && f.Host != "" && !f.At.IsZero() {
+		m.tell(f.Host, f.Format, f.At.UnixMicro())
 	}
 }
 
-// repeated reports whether the same delivery line came from this host within the last minutes of its own time: a
-// shipper that lost its acknowledgement or re-read a rotated file sends it again, stamp and process id included.
-func (m *machine) repeated(line []byte) bool {
-	if !bytes.Contains(line, []byte(" status=")) {
-		return false
+// body reads a webhook's body or a piece of an accounting file.
+func (m *machine) body(format string) {
+	m.fed = true
+	b := source.Body{
+		Format: format, Feed: strings.Clone(string(m.record.Header(schema.HeaderFeed))), Host: string(m.record.Key), Bytes: m.record.Value,
 	}
-	h := xxhash.New()
-	_, _ = h.Write(m.record.Key)
-	_, _ = h.Write([]byte{0})
-	_, _ = h.Write(line)
-	return !m.recent.add(h.Sum64())
+	m.source.Body(b, m.take, m.each)
+	if host := cmp.Or(b.Host, b.Feed); !m.backed && host != "" && !m.latest.IsZero() {
+		m.tell(host, format, m.latest.UnixMicro())
+	}
 }
 
-func (m *machine) deadLetter(line []byte, res mtalog.Result) {
+func (m *machine) tally(f source.Fate, n int, text []byte) {
+	m.count.fate(&m.fates, f, n, text)
+	if f.At.After(m.latest) {
+		m.latest = f.At
+	}
+	if f.Kind == mtalog.KindUnparsed {
+		m.deadLetter(f.Format+": "+f.Reason, text, f.Host)
+	}
+}
+
+// mail reads one raw mail. The same mail again - a delivery whose acknowledgement was lost - is a repeat.
+func (m *machine) mail() {
+	if !m.recent.add(hashOf(m.record.Value)) {
+		m.count.repeated()
+		return
+	}
+	in := source.Mail{Bytes: m.record.Value, At: time.UnixMilli(m.record.TimeMs).UTC(), Feed: string(m.record.Header(schema.HeaderFeed))}
+	if m.backed {
+		in.At = m.ref
+	}
+	if to := m.record.Header(schema.HeaderRecipient); len(to) > 0 {
+		in.To = strings.Split(string(to), "\n")
+	}
+	f := m.source.Mail(in, m.take)
+	m.count.fate(&m.fates, f, 1, nil)
+	if f.Kind == mtalog.KindUnparsed {
+		m.deadLetter("mail: "+f.Reason, m.record.Value, f.Host)
+	}
+}
+
+func (m *machine) deadLetter(reason string, value []byte, host string) {
 	err := fold.SendDeadLetter(m.out, &schema.DeadLetter{
-		Stage: "ingest", Reason: res.Reason.String(), Topic: m.topic, Partition: m.partition, Offset: m.record.Offset, Index: m.index,
-		Value: line, Host: res.Host,
+		Stage: "ingest", Reason: reason, Topic: m.topic, Partition: m.partition, Offset: m.record.Offset, Index: m.index,
+		Value: value, Host: host,
 	})
 	m.failed = errors.Join(m.failed, err)
 }
 
-// emit completes what the log cannot know and sends the event to its recipient's partition.
+// emit completes what the source cannot know and sends the event to its recipient's partition.
 func (m *machine) emit(ev *schema.DeliveryEvent) {
+	if m.fed && m.repeatedEvent(ev) {
+		m.count.rejected("repeated")
+		return
+	}
 	to, err := address.Normalize(ev.Recipient)
 	if err != nil {
 		m.count.rejected("recipient")
-		m.failed = errors.Join(m.failed, fold.SendDeadLetter(m.out, &schema.DeadLetter{
-			Stage: "ingest", Reason: "recipient: " + err.Error(), Topic: m.topic, Partition: m.partition,
-			Offset: m.record.Offset, Index: m.index, Value: m.record.Value, Host: ev.MtaHost,
-		}))
+		m.deadLetter("recipient: "+err.Error(), m.record.Value, ev.MtaHost)
 		return
 	}
 	key := m.keyer.Key(to)
@@ -176,8 +258,9 @@ func (m *machine) emit(ev *schema.DeliveryEvent) {
 	}
 	ev.Raw.Topic, ev.Raw.Partition, ev.Raw.Offset, ev.Raw.Index = m.topic, m.partition, m.record.Offset, m.index
 	ev.EventId = m.eventID()
-	ev.Backfill = m.backed || ev.OccurredAtUs < m.hosts[ev.MtaHost].clockUs-lateUs
+	ev.Backfill = m.backed || m.late(ev)
 	m.index++
+	m.count.event(ev)
 
 	value := m.out.Alloc(envelopeSize(ev))
 	if err := marshalEnvelope(value, ev); err != nil {
@@ -187,6 +270,20 @@ func (m *machine) emit(ev *schema.DeliveryEvent) {
 	owned := m.out.Alloc(len(key))
 	copy(owned, key)
 	m.out.Send(schema.TopicEvents, broker.PartitionOf(key, int(m.genesis.EventPartitions)), owned, value)
+}
+
+// late reports whether an event is older than its source's clock allows. A mail's is the time of writing: the host that it
+// names is another's.
+func (m *machine) late(ev *schema.DeliveryEvent) bool {
+	clock := m.record.TimeMs * 1000
+	if ev.Mta != source.FormatMail {
+		host := ev.MtaHost
+		if m.fed {
+			host = cmp.Or(string(m.record.Key), ev.Feed)
+		}
+		clock = m.hosts[host].clockUs
+	}
+	return ev.OccurredAtUs < clock-lateUs
 }
 
 // eventID is the source position in words: epoch, number of the raw topic, partition, offset, number within the record.
@@ -202,14 +299,18 @@ func (m *machine) eventID() string {
 
 // tell moves a host's clock and, when a minute is over, says so to every partition: what comes later from this host is
 // of a later minute.
-func (m *machine) tell(host string, atUs int64) {
+func (m *machine) tell(host, format string, atUs int64) {
 	h, known := m.hosts[host]
-	if !known && len(m.hosts) >= maxHosts {
-		m.forgetHost()
+	if !known {
+		if len(m.hosts) >= maxHosts {
+			m.forgetHost()
+		}
+		host = strings.Clone(host)
 	}
 	atUs = min(atUs, m.record.TimeMs*1000+maxSkewUs)
 	h.clockUs = max(h.clockUs, atUs)
 	h.seenMs = m.record.TimeMs
+	h.format = cmp.Or(format, h.format)
 	minute := h.clockUs - h.clockUs%60_000_000
 	if minute > h.toldUs {
 		h.toldUs = minute
@@ -251,24 +352,22 @@ func (m *machine) AppendState(b []byte) []byte {
 		b = binary.AppendVarint(b, h.clockUs)
 		b = binary.AppendVarint(b, h.toldUs)
 		b = binary.AppendVarint(b, h.seenMs)
+		b = state.AppendString(b, h.format)
 	}
 	b = m.recent.appendState(b)
-	return m.lines.AppendState(b)
+	return m.source.AppendState(b)
 }
 
 // LoadState implements fold.Machine.
 func (m *machine) LoadState(b []byte) error {
 	r := state.NewReader(b)
-	for range r.Count(4) {
+	for range r.Count(5) {
 		name := r.String()
-		m.hosts[name] = hostState{clockUs: r.Varint(), toldUs: r.Varint(), seenMs: r.Varint()}
+		m.hosts[name] = hostState{clockUs: r.Varint(), toldUs: r.Varint(), seenMs: r.Varint(), format: r.String()}
 	}
 	m.recent.loadState(r)
 	if err := r.Err(); err != nil {
 		return err
 	}
-	if err := m.lines.LoadState(r.Rest()); err != nil {
-		return fmt.Errorf("queue table: %w", err)
-	}
-	return nil
+	return m.source.LoadState(bytes.Clone(r.Rest()))
 }

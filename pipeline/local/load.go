@@ -21,8 +21,7 @@ import (
 )
 
 const (
-	importChunk = 512 << 10 // bytes of log per step
-	recordBytes = 60 << 10  // lines are packed into records up to this size
+	recordBytes = 60 << 10 // lines are packed into records up to this size
 )
 
 // Line is a log line on its way to mta.raw.
@@ -60,76 +59,6 @@ func pack(lines []Line, partitions int, headers []broker.Header) []broker.Messag
 // ImportHeader marks lines as an import of that name.
 func ImportHeader(name string) broker.Header {
 	return broker.Header{Key: ingest.HeaderImport, Value: []byte(name)}
-}
-
-// Import reports what an import did.
-type Import struct {
-	Lines   int   // sent by this call
-	Bytes   int64 // of log, uncompressed
-	Resumed bool  // an earlier call had sent a part of the file, or all of it
-}
-
-// Import sends a log file, gzip or plain, as an import: its events are judged and counted and never alert. It can be
-// broken off and called again with the same file: what stands in mta.raw is not sent again, but for the last step,
-// whose repeats ingest recognises. progress is called now and then.
-func (s *System) Import(ctx context.Context, path string, progress func(bytes int64)) (Import, error) {
-	var done Import
-	digest, modified, err := fileDigest(path)
-	if err != nil {
-		return done, err
-	}
-	from, err := s.importedUntil(ctx, digest)
-	if err != nil {
-		return done, err
-	}
-	done.Resumed = from >= 0
-	f, err := os.Open(path)
-	if err != nil {
-		return done, err
-	}
-	defer f.Close()
-	in, err := Decompress(f)
-	if err != nil {
-		return done, fmt.Errorf("%s: %w", path, err)
-	}
-	r := bufio.NewReaderSize(in, 1<<20)
-	at := int64(0)
-	var chunk []Line
-	begin, size := int64(0), 0
-	flush := func() error {
-		if len(chunk) == 0 || begin < from {
-			return nil
-		}
-		err := s.Send(ctx, chunk,
-			broker.Header{Key: ingest.HeaderImport, Value: fmt.Appendf(nil, "%s %d", digest, begin)},
-			broker.Header{Key: ingest.HeaderReference, Value: strconv.AppendInt(nil, modified.UnixMilli(), 10)})
-		if err == nil {
-			done.Lines += len(chunk)
-			done.Bytes += int64(size)
-		}
-		return err
-	}
-	for {
-		line, readErr := r.ReadBytes('\n')
-		at += int64(len(line))
-		if text := bytes.TrimRight(line, "\r\n"); len(text) > 0 {
-			chunk = append(chunk, Line{Host: HostOf(text), Text: text})
-			size += len(line)
-		}
-		if size >= importChunk || readErr != nil {
-			if err := flush(); err != nil {
-				return done, fmt.Errorf("import %s at byte %d: %w", path, begin, err)
-			}
-			progress(at)
-			chunk, begin, size = nil, at, 0
-		}
-		if errors.Is(readErr, io.EOF) {
-			return done, nil
-		}
-		if readErr != nil {
-			return done, fmt.Errorf("import %s: %w", path, readErr)
-		}
-	}
 }
 
 // importedUntil finds the last step of an import in mta.raw, -1 if there is none. The log itself is asked, since any
@@ -188,7 +117,8 @@ func Decompress(r io.Reader) (io.Reader, error) {
 	return gzip.NewReader(b)
 }
 
-// HostOf returns the host of a syslog line, by its place: behind the stamp. A line that is none goes under no name.
+// HostOf returns the host of a syslog line, by its place: behind the stamp. A line that is none, or names none as Exim's main
+// log and Haraka's output do, has no host.
 func HostOf(line []byte) string {
 	fields := bytes.Fields(line[:min(len(line), 200)])
 	at := 1 // RFC 3339: stamp host
@@ -199,8 +129,10 @@ func HostOf(line []byte) string {
 		at = 2
 	case fields[0][0] >= 'A' && fields[0][0] <= 'Z': // Mon dd hh:mm:ss host
 		at = 3
+	case fields[0][0] < '0' || fields[0][0] > '9':
+		return "" // a label of TAI64, a bracket
 	}
-	if at >= len(fields) {
+	if at >= len(fields) || fields[at][0] == '[' || (len(fields[at]) >= 8 && fields[at][2] == ':' && fields[at][5] == ':') {
 		return ""
 	}
 	return string(fields[at])

@@ -29,6 +29,8 @@ type Config struct {
 	KafkaPort      int    // 0 takes any free one
 	ClickHousePort int    // native protocol; 0 takes any free one
 	HTTPPort       int    // of ingest; classify and aggregate take the next two; 0 takes any free ones
+	Host           string // of imported lines that name none
+	Format         string // of imported files: "mail" or a feed's; empty: the file tells
 	// ClickHouseDSN names a running server to use instead of the embedded one.
 	ClickHouseDSN string
 	Log           service.LogOptions
@@ -54,7 +56,7 @@ func DefaultConfig(dir string) Config {
 	in := ingest.DefaultConfig()
 	in.SnapshotEvery = 15 * time.Second
 	return Config{
-		Dir: dir, Log: service.LogOptions{Format: service.LogFormatAuto, Level: slog.LevelWarn},
+		Dir: dir, Host: "localhost", Log: service.LogOptions{Format: service.LogFormatAuto, Level: slog.LevelWarn},
 		Services: Services{Ingest: in, Classify: classify.DefaultConfig(), Back: back},
 	}
 }

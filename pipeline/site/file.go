@@ -301,9 +301,6 @@ func (p *parser) rules(label int, rules []fileRule) {
 		}
 		p.site.rules[kind] = append(p.site.rules[kind], out)
 		p.site.labels = true
-		if FactKind(kind) == FactHeader && !slices.Contains(p.site.headers, r.Name) {
-			p.site.headers = append(p.site.headers, r.Name)
-		}
 	}
 }
 

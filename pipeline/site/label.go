@@ -89,14 +89,6 @@ func (s *Site) Labels() bool { return s != nil && s.labels }
 // Wants reports whether a rule asks for facts of a kind, so that callers need not look for them.
 func (s *Site) Wants(k FactKind) bool { return s != nil && len(s.rules[k]) > 0 }
 
-// HeaderNames returns the header fields that rules ask for, in the file's order. The slice must not be changed.
-func (s *Site) HeaderNames() []string {
-	if s == nil {
-		return nil
-	}
-	return s.headers
-}
-
 // Label puts into l what the file makes of a fact. An envelope sender says its domain, too, and what the return path's
 // pattern holds. Strings in l may be parts of the fact's.
 func (s *Site) Label(l *Labels, f Fact) {

@@ -29,8 +29,7 @@ type Site struct {
 	sources   map[sourceKey]string
 	translate map[string]string
 	rules     [numFactKinds][]rule
-	labels    bool     // there is any rule
-	headers   []string // that rules ask for
+	labels    bool // there is any rule
 	bounces   *bounces
 	feeds     []Feed
 	topics    map[string]string

@@ -84,7 +84,7 @@ func TestVerdictsSurviveTheJSONOfEvents(t *testing.T) {
 	}
 	var text strings.Builder
 	var want []string
-	mustRead(t, NewLog(), "mail.log", sample(t, "mail.log.gz"), func(ev *schema.DeliveryEvent) {
+	mustRead(t, NewLog(nil, nil), "mail.log", sample(t, "mail.log.gz"), func(ev *schema.DeliveryEvent) {
 		in := EventInput(ev)
 		var v schema.Verdict
 		set.Classify(&in, &v)

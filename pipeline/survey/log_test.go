@@ -27,7 +27,7 @@ func TestReadingALogTwiceGivesTheSameEvents(t *testing.T) {
 	text := sample(t, "mail.log.gz")
 	var runs [2][]string
 	for i := range runs {
-		log := NewLog()
+		log := NewLog(nil, nil)
 		ids := map[string]bool{}
 		mustRead(t, log, "mail.log", text, func(ev *schema.DeliveryEvent) {
 			encode(&runs[i])(ev)
@@ -61,11 +61,11 @@ func TestMessagesGoOnInTheNextFile(t *testing.T) {
 	text := sample(t, "mail.iso.log.gz")
 	strip := func(ev *schema.DeliveryEvent) { ev.EventId, ev.Raw.Topic, ev.Raw.Offset = "", "", 0 }
 	var want []string
-	mustRead(t, NewLog(), "whole", text, func(ev *schema.DeliveryEvent) { strip(ev); encode(&want)(ev) })
+	mustRead(t, NewLog(nil, nil), "whole", text, func(ev *schema.DeliveryEvent) { strip(ev); encode(&want)(ev) })
 	lines := bytes.SplitAfter(text, []byte("\n"))
 	for _, at := range []int{100, len(lines) / 2, len(lines) - 50} {
 		var got []string
-		log := NewLog()
+		log := NewLog(nil, nil)
 		for i, part := range [][][]byte{lines[:at], lines[at:]} {
 			mustRead(t, log, fmt.Sprint(i), bytes.Join(part, nil), func(ev *schema.DeliveryEvent) { strip(ev); encode(&got)(ev) })
 		}
@@ -86,7 +86,7 @@ type seen struct {
 func read(t *testing.T, text string, src Source) ([]seen, *Log, error) {
 	t.Helper()
 	var at []seen
-	log := NewLog()
+	log := NewLog(nil, nil)
 	err := log.Read(t.Context(), strings.NewReader(text), src, func(ev *schema.DeliveryEvent) error {
 		at = append(at, seen{ev.OccurredAtUs, ev.Backfill, ev.MtaHost})
 		return nil
@@ -213,18 +213,18 @@ func TestReadingEndsOnErrors(t *testing.T) {
 	n := 0
 	count := func(*schema.DeliveryEvent) error { n++; return nil }
 
-	err := NewLog().Read(t.Context(), io.MultiReader(strings.NewReader(sentLine), iotest.ErrReader(broken)), src, count)
+	err := NewLog(nil, nil).Read(t.Context(), io.MultiReader(strings.NewReader(sentLine), iotest.ErrReader(broken)), src, count)
 	if !errors.Is(err, broken) || !strings.Contains(err.Error(), "mail.log: line 2") || n != 1 {
 		t.Errorf("%v after %d events", err, n)
 	}
 	n = 0
-	err = NewLog().Read(t.Context(), strings.NewReader(strings.Repeat(sentLine, 3)), src, func(*schema.DeliveryEvent) error { n++; return broken })
+	err = NewLog(nil, nil).Read(t.Context(), strings.NewReader(strings.Repeat(sentLine, 3)), src, func(*schema.DeliveryEvent) error { n++; return broken })
 	if !errors.Is(err, broken) || n != 1 {
 		t.Errorf("%v after %d events", err, n)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	if err := NewLog().Read(ctx, strings.NewReader(sentLine), src, count); !errors.Is(err, context.Canceled) {
+	if err := NewLog(nil, nil).Read(ctx, strings.NewReader(sentLine), src, count); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }
@@ -260,7 +260,7 @@ func TestBulkLogAddsUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	text = text[:bytes.LastIndexByte(text, '\n')+1]
-	log, sum := NewLog(), New(ownRules(t), false)
+	log, sum := NewLog(nil, nil), New(ownRules(t), false)
 	mustRead(t, log, "mail.log", text, sum.Event)
 	s := log.Stats()
 	if n := int64(bytes.Count(text, []byte("\n"))); s.Lines != n || s.Event+s.Known != n || s.Unparsed != 0 {
@@ -276,7 +276,7 @@ func BenchmarkLinesToJSON(b *testing.B) {
 	text := sample(b, "mail.iso.log.gz")
 	var line []byte
 	for b.Loop() {
-		mustRead(b, NewLog(), "mail.log", text, func(ev *schema.DeliveryEvent) { line = eventjson.Append(line[:0], ev) })
+		mustRead(b, NewLog(nil, nil), "mail.log", text, func(ev *schema.DeliveryEvent) { line = eventjson.Append(line[:0], ev) })
 	}
 	b.ReportMetric(float64(bytes.Count(text, []byte("\n"))*b.N)/b.Elapsed().Seconds(), "lines/s")
 }

@@ -10,9 +10,10 @@ import (
 
 	"carom.dev/carom/pipeline/mtalog"
 	"carom.dev/carom/pipeline/report"
+	"carom.dev/carom/pipeline/source"
 )
 
-// Stats says what became of the lines: Lines = Event + Known + Unparsed.
+// Stats says what became of the lines, records and mails: Lines = Event + Known + Unparsed.
 type Stats struct {
 	Lines    int64       `json:"lines"`
 	Event    int64       `json:"event"`    // lines that gave an event, or several
@@ -28,9 +29,10 @@ type Stats struct {
 	Detail   []LineCount `json:"detail"`        // by kind, the most frequent first; the sum is Lines
 }
 
-// LineCount counts the lines of one daemon with one fate.
+// LineCount counts the lines, records or mails of one format and daemon with one fate.
 type LineCount struct {
 	Kind    string   `json:"kind"` // event, known or unparsed
+	Format  string   `json:"format,omitempty"` // postfix, sendgrid, mail ...; empty where nobody can tell
 	Daemon  string   `json:"daemon,omitempty"`
 	Reason  string   `json:"reason,omitempty"`
 	Lines   int64    `json:"lines"`
@@ -50,23 +52,24 @@ type counts struct {
 	lastFate    fate
 	daemons     map[string]bool
 	first, late time.Time
+	events      int64
 }
 
 type fate struct {
-	daemon string
-	kind   mtalog.Kind
-	reason mtalog.Reason
+	daemon, format, reason string
+	kind                   mtalog.Kind
 }
 
 func newCounts() counts {
 	return counts{lines: map[fate]*LineCount{}, daemons: map[string]bool{}}
 }
 
-func (c *counts) add(line []byte, r mtalog.Result) {
-	if f := (fate{r.Daemon, r.Kind, r.Reason}); c.last == nil || f != c.lastFate {
+// add counts n items of one fate; line is one of them.
+func (c *counts) add(line []byte, r source.Fate, n int) {
+	if f := (fate{r.Daemon, r.Format, r.Reason, r.Kind}); c.last == nil || f != c.lastFate {
 		c.last, c.lastFate = c.of(f), f
 	}
-	c.last.Lines++
+	c.last.Lines += int64(n)
 	if r.Kind == mtalog.KindUnparsed && len(c.last.Samples) < maxSamples {
 		c.last.Samples = append(c.last.Samples, report.Clean(string(line[:min(len(line), 4*sampleRunes)]), sampleRunes))
 	}
@@ -90,7 +93,7 @@ func (c *counts) of(f fate) *LineCount {
 	}
 	n := c.lines[f]
 	if n == nil {
-		n = &LineCount{Kind: kindName(f.kind), Daemon: f.daemon, Reason: f.reason.String()}
+		n = &LineCount{Kind: kindName(f.kind), Format: f.format, Daemon: f.daemon, Reason: f.reason}
 		if n.Reason == "" && f.kind == mtalog.KindState {
 			n.Reason = "state"
 		}
@@ -126,7 +129,7 @@ func (c *counts) stats() Stats {
 		s.Detail = append(s.Detail, *n)
 	}
 	slices.SortFunc(s.Detail, func(a, b LineCount) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(b.Lines, a.Lines), cmp.Compare(a.Daemon, b.Daemon), cmp.Compare(a.Reason, b.Reason))
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(b.Lines, a.Lines), cmp.Compare(a.Format, b.Format), cmp.Compare(a.Daemon, b.Daemon), cmp.Compare(a.Reason, b.Reason))
 	})
 	return s
 }
@@ -138,9 +141,9 @@ func (s Stats) WriteText(w io.Writer) error {
 	}
 	var rows [][]string
 	for _, d := range s.Detail {
-		rows = append(rows, []string{d.Kind, cmp.Or(d.Daemon, "-"), cmp.Or(d.Reason, "-"), fmt.Sprint(d.Lines)})
+		rows = append(rows, []string{d.Kind, cmp.Or(d.Format, "-"), cmp.Or(d.Daemon, "-"), cmp.Or(d.Reason, "-"), fmt.Sprint(d.Lines)})
 	}
-	t := table{head: []string{"kind", "daemon", "reason", "lines"}, right: []int{3}, rows: rows}
+	t := table{head: []string{"kind", "format", "daemon", "reason", "lines"}, right: []int{4}, rows: rows}
 	if err := t.write(w, 0); err != nil {
 		return err
 	}

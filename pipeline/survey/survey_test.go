@@ -70,7 +70,7 @@ func mustRead(tb testing.TB, l *Log, name string, text []byte, emit func(*schema
 
 func surveyOf(tb testing.TB, set *rules.Set, text []byte, showAddresses bool) *Report {
 	tb.Helper()
-	log, sum := NewLog(), New(set, showAddresses)
+	log, sum := NewLog(nil, nil), New(set, showAddresses)
 	mustRead(tb, log, "mail.log", text, sum.Event)
 	return sum.Report(log.Stats())
 }
@@ -154,7 +154,7 @@ func TestNaiveListAgainstTheServersOwnRecord(t *testing.T) {
 			delivered++
 		}
 	}
-	log, sum := NewLog(), New(set, true)
+	log, sum := NewLog(nil, nil), New(set, true)
 	mustRead(t, log, "mail.log", sample(t, "mail.log.gz"), sum.Event)
 	r := sum.Report(log.Stats())
 	if r.Naive.Dropped != int64(len(dropped)) {

@@ -138,8 +138,13 @@ func runSitePath(_ context.Context, args []string, std stdio) error {
 	s.Label(&l, site.Fact{Kind: site.FactSender, Value: fs.Arg(0)})
 	t := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
 	for _, row := range [][2]string{
-		{"trust", j.Trust.Name()}, {"because", j.Why.String()}, {"backscatter", fmt.Sprint(j.Backscatter)}, {"recipient", j.Path.Recipient},
-		{"tenant", l.Tenant}, {"stream", l.Stream}, {"campaign", l.Campaign},
+		{"trust", j.Trust.Name()},
+		{"because", j.Why.String()},
+		{"backscatter", fmt.Sprint(j.Backscatter)},
+		{"recipient", j.Path.Recipient},
+		{"tenant", l.Tenant},
+		{"stream", l.Stream},
+		{"campaign", l.Campaign},
 	} {
 		if row[1] != "" {
 			fmt.Fprintf(t, "%s\t%s\n", row[0], row[1])

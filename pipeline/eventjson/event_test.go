@@ -29,7 +29,8 @@ func expired() *schema.DeliveryEvent {
 		EnhancedSource: schema.EnhancedSource_ENHANCED_REMOTE,
 		Cause:          &schema.Cause{SmtpCode: 452, EnhancedCode: "4.2.2", Text: "452 4.2.2 full", Phase: schema.Phase_RCPT},
 		Raw:            &schema.RawPosition{Topic: "mail.log", Partition: 2, Offset: 17, Index: 1, Line: "Nov 21 ..."},
-		Backfill:       true,
+		Backfill:       true, RemoteRecalled: true, Campaign: "c1", Trust: schema.Trust_TRUST_KNOWN, ReportingMta: "mx.example.org",
+		ForwardedTo: "jim@example.net", Joined: true, Machine: true, Orphan: true, Feed: "sg", FeedEventId: "e1",
 	}
 }
 
@@ -42,11 +43,13 @@ func TestAppendWritesTheContractsNames(t *testing.T) {
 	}{
 		{"everything", expired(), `{"event_id":"mail.log.0.17.1","occurred_at":"2026-11-21T08:28:19.055321Z","mta":"postfix","mta_host":"mx1",` +
 			`"queue_id":"4D40BA28CB1","message_id":"<1@example.com>","sender":"news@example.com","recipient":"jane@example.net",` +
-			`"original_recipient":"vip@example.org","tenant":"t1","stream":"bulk","attempt":3,"outcome":"expired","final":true,` +
+			`"original_recipient":"vip@example.org","tenant":"t1","stream":"bulk","campaign":"c1","attempt":3,"outcome":"expired","final":true,` +
 			`"smtp_code":450,"enhanced_code":"4.2.2","text":"returned to sender","phase":"queue","origin":"local_mta","source_ip":"192.0.2.1",` +
-			`"remote_host":"mx.example.net","remote_ip":"2001:db8::1","delay_ms":1200,` +
+			`"remote_host":"mx.example.net","remote_ip":"2001:db8::1","remote_recalled":true,"delay_ms":1200,` +
 			`"delays_ms":{"before_qmgr":10,"in_qmgr":20,"connect":30,"transmit":1140},"enhanced_source":"remote",` +
 			`"cause":{"smtp_code":452,"enhanced_code":"4.2.2","text":"452 4.2.2 full","phase":"rcpt"},` +
+			`"trust":"known","reporting_mta":"mx.example.org","forwarded_to":"jim@example.net","joined":true,"machine":true,"orphan":true,` +
+			`"feed":"sg","feed_event_id":"e1",` +
 			`"raw":{"topic":"mail.log","partition":2,"offset":17,"line":"Nov 21 ..."},"backfill":true}`},
 		{
 			"absent in the log is absent here",
@@ -84,6 +87,7 @@ func TestEnumNamesAreThoseOfSchema(t *testing.T) {
 	check("outcome", outcomeNames[:], schema.Outcome_name, func(n int32) string { return schema.Outcome(n).Name() })
 	check("phase", phaseNames[:], schema.Phase_name, func(n int32) string { return schema.Phase(n).Name() })
 	check("origin", originNames[:], schema.Origin_name, func(n int32) string { return schema.Origin(n).Name() })
+	check("trust", trustNames[:], schema.Trust_name, func(n int32) string { return schema.Trust(n).Name() })
 	check("enhanced_source", sourceNames[:], schema.EnhancedSource_name, func(n int32) string { return schema.EnhancedSource(n).Name() })
 }
 
@@ -149,11 +153,16 @@ func anyEvent() *rapid.Generator[*schema.DeliveryEvent] {
 		ev := &schema.DeliveryEvent{
 			EventId: s("id"), OccurredAtUs: rapid.Int64Range(-62135596800e6, 253402300799e6).Draw(t, "at"), Mta: s("mta"), MtaHost: s("host"),
 			QueueId: s("queue"), MessageId: s("message"), Recipient: "r" + s("recipient"), OriginalRecipient: s("original"), Tenant: s("tenant"), Stream: s("stream"),
-			Attempt: rapid.Uint32().Draw(t, "attempt"), Outcome: schema.Outcome(rapid.Int32Range(1, 8).Draw(t, "outcome")), Final: rapid.Bool().Draw(t, "final"),
+			Attempt: rapid.Uint32().Draw(t, "attempt"), Outcome: schema.Outcome(rapid.Int32Range(1, 11).Draw(t, "outcome")), Final: rapid.Bool().Draw(t, "final"),
 			SmtpCode: rapid.Int32().Draw(t, "code"), EnhancedCode: s("enhanced"), Text: s("text"), Phase: schema.Phase(rapid.Int32Range(0, 13).Draw(t, "phase")),
 			Origin: schema.Origin(rapid.Int32Range(0, 4).Draw(t, "origin")), SourceIp: s("source"), RemoteHost: s("remote"), RemoteIp: s("ip"),
 			EnhancedSource: schema.EnhancedSource(rapid.Int32Range(0, 3).Draw(t, "enhanced source")), Backfill: rapid.Bool().Draw(t, "backfill"),
 			Raw: &schema.RawPosition{Topic: s("topic"), Partition: rapid.Int32().Draw(t, "partition"), Offset: rapid.Int64().Draw(t, "offset"), Line: s("line")},
+		}
+		if rapid.Bool().Draw(t, "has mail") {
+			ev.Campaign, ev.ReportingMta, ev.ForwardedTo, ev.Feed, ev.FeedEventId = s("campaign"), s("reporting"), s("forwarded"), s("feed"), s("feed event")
+			ev.Trust = schema.Trust(rapid.Int32Range(0, 3).Draw(t, "trust"))
+			ev.Joined, ev.Machine, ev.Orphan = rapid.Bool().Draw(t, "joined"), rapid.Bool().Draw(t, "machine"), rapid.Bool().Draw(t, "orphan")
 		}
 		if rapid.Bool().Draw(t, "has sender") {
 			ev.Sender, ev.HasSender = s("sender"), true

@@ -24,6 +24,7 @@ type eventObject struct {
 	OriginalRecipient string       `json:"original_recipient"`
 	Tenant            string       `json:"tenant"`
 	Stream            string       `json:"stream"`
+	Campaign          string       `json:"campaign"`
 	Attempt           uint32       `json:"attempt"`
 	Outcome           string       `json:"outcome"`
 	Final             bool         `json:"final"`
@@ -40,6 +41,14 @@ type eventObject struct {
 	Delays            *delayObject `json:"delays_ms"`
 	EnhancedSource    string       `json:"enhanced_source"`
 	Cause             *causeObject `json:"cause"`
+	Trust             string       `json:"trust"`
+	ReportingMTA      string       `json:"reporting_mta"`
+	ForwardedTo       string       `json:"forwarded_to"`
+	Joined            bool         `json:"joined"`
+	Machine           bool         `json:"machine"`
+	Orphan            bool         `json:"orphan"`
+	Feed              string       `json:"feed"`
+	FeedEventID       string       `json:"feed_event_id"`
 	Raw               rawObject    `json:"raw"`
 	Backfill          bool         `json:"backfill"`
 }
@@ -88,6 +97,8 @@ func ParseEvent(line []byte) (*schema.DeliveryEvent, error) {
 		Recipient: o.Recipient, OriginalRecipient: o.OriginalRecipient, Tenant: o.Tenant, Stream: o.Stream, Attempt: o.Attempt,
 		Final: o.Final, SmtpCode: o.SMTPCode, EnhancedCode: o.EnhancedCode, Text: o.Text,
 		SourceIp: o.SourceIP, RemoteHost: o.RemoteHost, RemoteIp: o.RemoteIP, RemoteRecalled: o.RemoteRecalled, Backfill: o.Backfill,
+		Campaign: o.Campaign, ReportingMta: o.ReportingMTA, ForwardedTo: o.ForwardedTo, Joined: o.Joined, Machine: o.Machine, Orphan: o.Orphan,
+		Feed: o.Feed, FeedEventId: o.FeedEventID,
 		Raw: &schema.RawPosition{Topic: o.Raw.Topic, Partition: o.Raw.Partition, Offset: o.Raw.Offset, Line: o.Raw.Line},
 	}
 	if o.Sender != nil {
@@ -103,11 +114,12 @@ func ParseEvent(line []byte) (*schema.DeliveryEvent, error) {
 		ev.Cause = &schema.Cause{SmtpCode: c.SMTPCode, EnhancedCode: c.EnhancedCode, Text: c.Text}
 		restore(ev.Cause)
 	}
-	var errs [5]error
+	var errs [6]error
 	ev.Outcome, errs[0] = named[schema.Outcome]("outcome", o.Outcome, outcomeNames[:])
 	ev.Phase, errs[1] = named[schema.Phase]("phase", o.Phase, phaseNames[:])
 	ev.Origin, errs[2] = named[schema.Origin]("origin", o.Origin, originNames[:])
 	ev.EnhancedSource, errs[3] = named[schema.EnhancedSource]("enhanced_source", o.EnhancedSource, sourceNames[:])
+	ev.Trust, errs[5] = named[schema.Trust]("trust", o.Trust, trustNames[:])
 	if o.Cause != nil {
 		ev.Cause.Phase, errs[4] = named[schema.Phase]("cause.phase", o.Cause.Phase, phaseNames[:])
 	}

@@ -31,7 +31,7 @@ type Stats struct {
 
 // LineCount counts the lines, records or mails of one format and daemon with one fate.
 type LineCount struct {
-	Kind    string   `json:"kind"` // event, known or unparsed
+	Kind    string   `json:"kind"`             // event, known or unparsed
 	Format  string   `json:"format,omitempty"` // postfix, sendgrid, mail ...; empty where nobody can tell
 	Daemon  string   `json:"daemon,omitempty"`
 	Reason  string   `json:"reason,omitempty"`

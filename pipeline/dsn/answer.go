@@ -22,7 +22,7 @@ type answer struct {
 
 // reasonLabels stand in front of words, in lower case.
 var reasonLabels = [...]string{
-	"delay reason:", "failure reason:", "reason:", "error:", "grund:", "raison :", "raison:", "motif :", "motif:", "motivo:", "causa:", "razón:", "reden:", "powód:", "причина:", "原因:", "理由:", "원인:", "사유:",
+	"delay reason:", "failure reason:", "reason:", "error:", "because:", "weil:", "parce que:", "parce que :", "porque:", "perché:", "omdat:", "ponieważ:", "grund:", "raison :", "raison:", "motif :", "motif:", "motivo:", "causa:", "razón:", "reden:", "powód:", "причина:", "原因:", "理由:", "원인:", "사유:",
 }
 
 // behindLabel cuts such a label, or the mark of a list.
@@ -52,6 +52,11 @@ func readAnswer(s string) answer {
 		return a
 	}
 	at := findReply(s)
+	if at < 0 && strings.IndexByte(s, '_') >= 0 { // QUIRK: 550_5.1.1_user_unknown
+		if blank := strings.ReplaceAll(s, "_", " "); findReply(blank) >= 0 {
+			s, at = blank, findReply(blank)
+		}
+	}
 	wrapper, reply := s, ""
 	if at >= 0 {
 		wrapper, reply = s[:at], s[at:]
@@ -172,6 +177,8 @@ func marked(s string) bool {
 	case ':':
 		// "12: 450 seconds" and a time of day are no reply.
 		return len(s) < 2 || s[len(s)-2] < '0' || s[len(s)-2] > '9'
+	case ',': // "[192.0.2.1], 550 ..."
+		return strings.HasSuffix(s, "],")
 	case '>':
 		return strings.HasSuffix(s, ">>>")
 	case '<':
@@ -211,6 +218,10 @@ func unwrap(reply, wrapper string) (string, string) {
 			reply = strings.TrimSuffix(trimmed, "'")
 		case '[':
 			reply = strings.TrimSuffix(trimmed, "]")
+		case '(':
+			if strings.Count(trimmed, "(") < strings.Count(trimmed, ")") {
+				reply = strings.TrimSuffix(trimmed, ")")
+			}
 		case ';': // Exchange: #<mx.example #5.7.1 smtp;550 5.7.1 ...> #SMTP#
 			if inner, ok := strings.CutSuffix(trimmed, "#SMTP#"); ok {
 				reply = strings.TrimSuffix(strings.TrimSpace(inner), ">")

@@ -22,7 +22,7 @@ var bouncePhrases = [...]string{
 	"delivery has failed", "delivery failed", "delivery failure", "failed permanently", "permanent error", "permanent failure", "was rejected by", "recipient rejected", "rejected by a remote mail server",
 	"has been delayed", "not yet been delivered", "returned to you", "delivery errors", "delivery to the following", "was automatically rejected", "delivery is delayed", "failed to deliver", "trouble delivering",
 	"konnte nicht zugestellt", "nicht zugestellt werden", "nicht zugestellt", "n'a pas pu être", "n'a pu être", "n'a pas été remis", "échec de la remise", "n'a pas encore été",
-	"no pudo ser entregado", "no se ha podido entregar", "no se pudo entregar", "nao pode ser", "não pode ser", "não pôde ser", "non è stato possibile", "non è stato ancora", "impossibile recapitare", "impossibile consegnare",
+	"no pudo ser entregado", "no se ha podido entregar", "no se pudo entregar", "nao pode ser", "não pode ser", "não pôde ser", "non è stato possibile", "non è stato ancora", "impossibile recapitare", "impossibile consegnare", "è stato rifiutato", "mancata consegna",
 	"kon niet worden", "niet worden bezorgd", "niet worden afgeleverd", "nie może zostać", "nie mogła zostać", "nie można było dostarczyć", "nie została dostarczona", "kunde inte levereras", "teslim edilemedi",
 	"送信できません", "配信できません", "届けることができません", "お届けできません", "送信に失敗", "配信に失敗", "не может быть доставлено", "не может быть", "не доставлено", "не было доставлено", "被退回", "无法发送", "无法投递", "无法送达",
 	"無法傳遞", "無法送達", "보내지 못했", "전송할 수 없", "전달되지 못",

@@ -5,6 +5,15 @@ import (
 	"strings"
 )
 
+// finishStatus completes a report that has the fields of a delivery status.
+func (p *parser) finishStatus() {
+	p.report.Format = "rfc3464"
+	p.complete()
+	if !p.report.HasOriginal && p.words().original != "" {
+		p.readReturned([]byte(p.reading.original))
+	}
+}
+
 // complete fills what the fields of a delivery status leave open from the text in front of them.
 func (p *parser) complete() {
 	r := &p.report

@@ -46,6 +46,9 @@ func isRule(line string) bool {
 		return true
 	}
 	right := len(line) - len(strings.TrimRight(line, marks))
+	if strings.HasPrefix(line, "---") && strings.IndexByte(line, '@') < 0 && findReply(line) < 0 {
+		return true
+	}
 	return left > 4 && strings.IndexByte("-=*_|", line[0]) >= 0 || left > 2 && right > 2 && strings.IndexByte("-=*_|", line[0]) >= 0
 }
 

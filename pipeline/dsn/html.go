@@ -7,8 +7,8 @@ import (
 
 // breaking are the elements that begin and end a line of text, spacing those that stand apart from the text around them.
 const (
-	breaking = " div tr td th li dt dd title hr form section article header footer caption "
-	spacing  = " p ul ol dl table h1 h2 h3 h4 h5 h6 pre blockquote "
+	breaking = " div td th li dt dd title hr form section article header footer caption "
+	spacing  = " p tr ul ol dl table h1 h2 h3 h4 h5 h6 pre blockquote "
 )
 
 // page gathers the text of an HTML page.

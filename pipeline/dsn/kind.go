@@ -35,8 +35,7 @@ func (p *parser) readWords() {
 		return
 	}
 	if !passedOn && p.statusInText(text) {
-		r.Format = "rfc3464"
-		p.complete()
+		p.finishStatus()
 		return
 	}
 	automatic := p.automatic(subject)
@@ -57,7 +56,7 @@ func (p *parser) readWords() {
 		r.Kind, r.Format = Challenge, "text"
 	case automatic && strings.Contains(subject, "unsubscribe"), subject == "unsubscribe":
 		r.Kind, r.Format = Unsubscribe, "text"
-	case automatic:
+	case automatic, from == nobody && forwarded(subject): // an answer that nobody shall answer
 		r.Kind, r.Format = AutoReply, "rfc3834"
 	default:
 		r.Kind = Ordinary
@@ -84,7 +83,7 @@ func (p *parser) bounces(subject, low string, from author, automatic bool) (form
 	case from == machine:
 		ok = inSubject || inBody()
 	case from == nobody:
-		ok = inSubject && inBody()
+		ok = inSubject && (inBody() || findReply(low) >= 0)
 	default: // A person asks or tells about bounces: only what looks like a report is one.
 		ok = inSubject && !forwarded(subject) && p.listsRecipients() && inBody()
 	}
@@ -154,28 +153,39 @@ func (p *parser) addFailed(act string) {
 }
 
 // guessRecipient looks for the recipient of a bounce whose list was not recognised: the address in the words that is neither the
-// sender's nor the server's, or else the one the message was sent to.
+// sender's nor the server's, rather one outside the sender's domain, or else the one the message was sent to.
 func (p *parser) guessRecipient(act string, reading *reading) {
-	from, _ := firstAddress(p.top.get("From"))
+	guess := ""
 	for _, line := range reading.shared {
 		for _, word := range strings.FieldsFunc(line, func(c rune) bool { return strings.ContainsRune(" \t<>()[]\"',;:", c) }) {
 			word = strings.TrimRight(word, ".")
-			if !plausible(word) || machineName(word) || p.has(word) || same(word, from) || same(word, p.report.OriginalSender) || same(word, p.report.OriginalFrom) {
+			if !plausible(word) || p.isSender(word) {
 				continue
 			}
-			if !p.isPath(word) {
+			if !sameDomain(word, p.report.ReturnPath) {
 				p.add(Recipient{Recipient: p.clip(word), Action: act})
 				return
 			}
+			if guess == "" {
+				guess = word
+			}
 		}
 	}
-	verp := fromVERP(p.report.ReturnPath, nil)
-	if verp == "" {
-		verp = p.originalTo
+	if verp := fromVERP(p.report.ReturnPath, nil); verp != "" {
+		guess = verp
 	}
-	if verp != "" {
-		p.add(Recipient{Recipient: p.clip(verp), Action: act})
+	if p.originalTo != "" {
+		guess = p.originalTo
 	}
+	if guess != "" {
+		p.add(Recipient{Recipient: p.clip(guess), Action: act})
+	}
+}
+
+// isSender reports whether an address is the message's sender, the report's own, or that of a mail system.
+func (p *parser) isSender(addr string) bool {
+	from, _ := firstAddress(p.top.get("From"))
+	return machineName(addr) || same(addr, from) || same(addr, p.report.OriginalSender) || same(addr, p.report.OriginalFrom) || p.isPath(addr)
 }
 
 func (p *parser) isPath(addr string) bool {

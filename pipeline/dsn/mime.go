@@ -43,11 +43,18 @@ func (w *walker) walk(h header, body []byte, depth int) {
 			w.note(LimitDepth, w.lim.Depth)
 			return
 		}
-		if boundary := param("boundary"); boundary != "" && w.multipart(body, boundary, depth) {
+		boundary := param("boundary")
+		if boundary != "" && w.multipart(body, boundary, depth) {
 			return
 		}
+		// QUIRK: RFC 2045, section 6.4 forbids to encode a multipart as a whole.
+		if encoding := h.raw("Content-Transfer-Encoding"); boundary != "" && len(encoding) > 0 {
+			if decoded := unixLines(decodeBody(body, encoding), len(body)); w.multipart(decoded, boundary, depth) {
+				return
+			}
+		}
 		// QUIRK: no boundary, or none that occurs: one that looks like it, or else the body as it stands
-		if boundary := guessBoundary(body); boundary != "" && w.multipart(body, boundary, depth) {
+		if boundary = guessBoundary(body); boundary != "" && w.multipart(body, boundary, depth) {
 			return
 		}
 		mediaType = "text/plain"
@@ -101,7 +108,7 @@ func (w *walker) multipart(body []byte, boundary string, depth int) bool {
 func guessBoundary(body []byte) string {
 	for b := body[:min(len(body), 64<<10)]; len(b) > 0; {
 		line, next := cutLine(b)
-		if len(line) > 4 && len(line) < 80 && line[0] == '-' && line[1] == '-' && len(next) > 8 && equalFold(next[:8], "Content-") {
+		if len(line) > 2 && len(line) < 80 && line[0] == '-' && line[1] == '-' && len(next) > 8 && equalFold(next[:8], "Content-") {
 			return string(bytes.TrimRight(line[2:], " \t"))
 		}
 		b = next

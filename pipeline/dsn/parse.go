@@ -47,18 +47,23 @@ func Parse(mail []byte, lim Limits) (*Report, error) {
 		body = body[:p.lim.BodyBytes]
 		p.note(LimitBodyBytes, p.lim.BodyBytes)
 	}
-	w := walker{lim: &p.lim, cut: p.report.Cut}
-	w.walk(h, body, 0)
-	p.parts, p.report.Cut = w.parts, w.cut
-
+	p.walk(h, body)
 	p.readTop()
 	p.readParts()
 	p.finish()
 	return &p.report, nil
 }
 
-// skipBlankLines skips what some programs put in front of a mail that they save.
+// walk finds the parts.
+func (p *parser) walk(h header, body []byte) {
+	w := walker{lim: &p.lim, cut: p.report.Cut}
+	w.walk(h, body, 0)
+	p.parts, p.report.Cut = w.parts, w.cut
+}
+
+// skipBlankLines skips what some programs put in front of a mail that they save: a byte order mark, blank lines.
 func skipBlankLines(mail []byte) []byte {
+	mail = bytes.TrimPrefix(mail, []byte("\xef\xbb\xbf"))
 	window := mail[:min(len(mail), 4096)]
 	for {
 		line, rest := cutLine(window)
@@ -130,6 +135,9 @@ func (p *parser) readParts() {
 	var notification *part
 	if !p.passedOn() {
 		notification = p.readReports()
+		if notification == nil && r.Feedback == nil && len(r.Recipients) == 0 && p.unwrap() {
+			notification = p.readReports()
+		}
 	}
 	for i := range p.parts {
 		if part := &p.parts[i]; part.isReturned() {
@@ -140,8 +148,7 @@ func (p *parser) readParts() {
 	case r.Feedback != nil:
 		p.finishFeedback()
 	case len(r.Recipients) > 0:
-		r.Format = "rfc3464"
-		p.complete()
+		p.finishStatus()
 	case p.aggregate():
 	case notification != nil:
 		p.readNotification(notification)
@@ -194,6 +201,25 @@ func (p *parser) readReports() (notification *part) {
 		}
 	}
 	return notification
+}
+
+// unwrap takes the parts of a report that a mail system sent on whole, as the only message in a mail of its own.
+func (p *parser) unwrap() bool {
+	if p.author() != machine {
+		return false
+	}
+	for i := range p.parts {
+		if p.parts[i].mediaType != "message/rfc822" {
+			continue
+		}
+		h, body, err := parseHeader(p.parts[i].decoded(), &p.lim)
+		if mediaType, _ := parameters(unfold(h.raw("Content-Type"))); err != nil || mediaType != "multipart/report" {
+			return false
+		}
+		p.walk(h, body)
+		return true
+	}
+	return false
 }
 
 // beginsWithField reports whether b begins with one of the header fields, blank lines aside.

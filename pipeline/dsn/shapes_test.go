@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -55,10 +56,8 @@ func says(rec *Recipient, want string) string {
 
 // Mails in the manner of systems that the package was not written after: what they say is found by the same means everywhere.
 func TestShapesOfManySystemsAreRead(t *testing.T) {
-	all := append(append([]shape{}, systemShapes...), languageShapes...)
-	all = append(all, otherShapes...)
 	seen := map[string]bool{}
-	for _, s := range all {
+	for _, s := range slices.Concat(systemShapes, languageShapes, otherShapes, moreShapes) {
 		t.Run(s.name, func(t *testing.T) {
 			seen[s.name+".eml"] = true
 			mail, err := os.ReadFile(filepath.Join("testdata/shapes", s.name+".eml"))

@@ -30,12 +30,14 @@ func (p *parser) readStatus(b []byte) {
 		p.readMessageFields(&h)
 		for len(h.fields) > 0 {
 			var group header
-			group, h.fields = cutGroup(h.fields)
+			group, h.fields = cutGroup(h.fields, len(pending.fields) > 0 && !pending.has("Action") && !pending.has("Status"))
 			switch {
-			case namesRecipient(&group):
-				p.readRecipient(&pending)
-				pending = group
-			case len(pending.fields) > 0 && len(pending.fields) < p.lim.HeaderFields && !repeats(&pending, &group):
+			case len(pending.fields) == 0 || len(pending.fields) >= p.lim.HeaderFields || repeats(&pending, &group):
+				if namesRecipient(&group) {
+					p.readRecipient(&pending)
+					pending = group
+				}
+			default:
 				pending.fields = append(pending.fields[:len(pending.fields):len(pending.fields)], group.fields...)
 			}
 		}
@@ -47,16 +49,20 @@ func (p *parser) readStatus(b []byte) {
 	p.readRecipient(&pending)
 }
 
-// cutGroup cuts the fields of one recipient from the front: they end where one of those that occur once repeats.
-func cutGroup(fields []field) (group header, rest []field) {
-	once := [...]string{"Final-Recipient", "Original-Recipient", "Action", "Status"}
+// once are the fields that occur once in a recipient's group.
+var once = [...]string{"Final-Recipient", "Original-Recipient", "X-Actual-Recipient", "Action", "Status", "Diagnostic-Code"}
+
+// cutGroup cuts the fields of one recipient from the front: they end where one of those that occur once repeats. With torn, the group
+// in front lacks its fields: then those that stand in front of the next recipient are cut.
+func cutGroup(fields []field, torn bool) (group header, rest []field) {
 	var seen [len(once)]bool
 	for i := range fields {
 		for k, name := range once {
 			if !equalFold(fields[i].name, name) {
 				continue
 			}
-			if seen[k] && (seen[0] || seen[1]) {
+			recipient := k < 2
+			if seen[k] && (seen[0] || seen[1]) || torn && recipient && i > 0 && !seen[0] && !seen[1] {
 				return header{fields: fields[:i]}, fields[i:]
 			}
 			seen[k] = true
@@ -69,14 +75,15 @@ func namesRecipient(h *header) bool {
 	return h.has("Final-Recipient") || h.has("Original-Recipient") || h.has("X-Actual-Recipient")
 }
 
-// repeats reports whether a group that names nobody repeats what the recipient's group has: then it belongs to nobody.
+// repeats reports whether a group has a field that the recipient's group has already, or one of the message: then it does not go on with
+// it. So does a group that names another recipient behind a complete one.
 func repeats(pending, group *header) bool {
-	for _, name := range [...]string{"Action", "Status", "Diagnostic-Code", "Reporting-MTA"} {
-		if group.has(name) && (pending.has(name) || name == "Reporting-MTA") {
+	for _, name := range once {
+		if pending.has(name) && group.has(name) {
 			return true
 		}
 	}
-	return false
+	return group.has("Reporting-MTA") || namesRecipient(group) && (pending.has("Action") || pending.has("Status"))
 }
 
 func (p *parser) readMessageFields(h *header) {

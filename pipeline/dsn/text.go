@@ -10,6 +10,7 @@ type block struct {
 	later     []string // lines behind a second mention of the address: those for administrators follow those for people
 	remote    string
 	command   string // last command of a transcript
+	local     bool   // the words are the reporting server's own, though a code may stand in front
 }
 
 // reading is what was found in the text of a report.
@@ -134,6 +135,9 @@ func (p *parser) readText(text string) *reading {
 // line takes one line without the blanks around it; depth is how many stood in front.
 func (r *reader) line(line string, depth int) {
 	if line == "" || isRule(line) {
+		if strings.Contains(line, "Transcript of session") {
+			r.transcript.session = true
+		}
 		r.gap()
 		if r.open >= 0 && len(r.lines()) > 0 {
 			r.open = -1
@@ -157,7 +161,7 @@ func (r *reader) line(line string, depth int) {
 			return
 		}
 		// A dedented line behind an indented list is the sentence that follows the list.
-		if len(r.lines()) > 0 || (depth >= r.indent || depth > 0) && !messageDetail(line) {
+		if len(r.lines()) > 0 || (depth >= r.indent || depth > 0) && !messageDetail(line) && !containsAny(strings.ToLower(line), boilerplate[:]) {
 			r.take(line)
 			return
 		}

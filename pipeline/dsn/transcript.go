@@ -24,6 +24,7 @@ type transcript struct {
 	open    bool     // the reply goes on
 	loose   []string // a reply that no address claimed
 	seen    bool
+	session bool // within a transcript: what no server said is Sendmail's own
 }
 
 // maxReplyLines bounds a reply. RFC 5321 knows no bound; what is beyond tells nothing more.
@@ -40,7 +41,7 @@ func (t *transcript) line(s string) bool {
 			return false // Active!Hunter marks its recipients so
 		}
 		t.settle()
-		t.seen, t.command, t.rcpt = true, command, ""
+		t.seen, t.session, t.command, t.rcpt = true, true, command, ""
 		if rest, ok := after(command, "RCPT TO:"); ok {
 			t.rcpt = strings.Trim(firstWord(rest), "<>")
 		}
@@ -50,7 +51,7 @@ func (t *transcript) line(s string) bool {
 		if !t.open {
 			t.reply = t.reply[:0]
 		}
-		t.seen, t.open = true, true
+		t.seen, t.session, t.open = true, true, true
 		if reply == "" || reply[0] < '4' {
 			t.open = false
 			t.reply = t.reply[:0]
@@ -125,25 +126,20 @@ func (t *transcript) claim(addr string, own []string) {
 	if addr == "" {
 		return
 	}
-	words := t.reply
-	if len(words) == 0 {
-		words = own
-	}
 	b := t.find(addr)
 	if b == nil {
 		if b = t.add(addr); b == nil {
 			return
 		}
 	}
+	switch {
+	case len(t.reply) > 0: // A later host's answer, or the one that names the address, is the last one.
+		b.words, b.remote, b.command, b.local = append([]string(nil), t.reply...), t.host, t.command, false
+	case b.command == "":
+		b.words, b.local = append([]string(nil), own...), t.session
+	}
 	if b.command == "" {
-		b.words = append([]string(nil), words...)
-		b.remote, b.command = t.host, t.command
-		if b.command == "" {
-			b.command = "-"
-		}
-	} else if len(t.reply) > 0 {
-		// A later host's answer, or the one that names the address, is the last one.
-		b.words, b.remote, b.command = append([]string(nil), t.reply...), t.host, t.command
+		b.command = "-"
 	}
 }
 
@@ -167,7 +163,7 @@ func (t *transcript) finish() {
 			continue
 		}
 		if has := strings.Join(b.words, " "); findReply(has) < 0 || strings.HasPrefix(strings.TrimPrefix(has, "(reason: "), t.loose[0]) {
-			b.words, b.remote, b.command = t.loose, t.host, t.command
+			b.words, b.remote, b.command, b.local = t.loose, t.host, t.command, false
 		}
 	}
 	t.shared = append(t.shared, t.loose...)

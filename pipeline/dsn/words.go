@@ -1,6 +1,10 @@
 package dsn
 
-import "strings"
+import (
+	"strings"
+
+	"carom.dev/carom/schema"
+)
 
 // answer reads what is said about the block's recipient: in the words that stand with the address, or in those that apply to all.
 // single tells that the report is about this recipient alone.
@@ -17,18 +21,26 @@ func (b *block) answer(r *reading, single bool) answer {
 	case len(own) == 0:
 		a = r.sharedAnswer()
 	case single && !holdsReply(own):
-		if a = r.sharedAnswer(); a.code != 0 {
+		if a = r.sharedAnswer(); a.code != 0 || reasonIn(a.text) && !reasonIn(strings.Join(own, " ")) {
 			break
 		}
 		fallthrough
 	default:
 		a = readAnswer(ownWords(own))
+		if b.local && a.origin == schema.Origin_REMOTE_REPLY {
+			a.local, a.origin = true, schema.Origin_ASYNC_DSN
+			if a.phase = phaseIn(strings.ToLower(a.text)); a.phase != 0 {
+				a.origin = schema.Origin_LOCAL_MTA
+			}
+		}
 	}
 	if r.remote != "" && (a.remote == "" || single) {
 		a.remote = r.remote
 	}
 	return a
 }
+
+func reasonIn(words string) bool { return containsAny(strings.ToLower(words), reasonPhrases[:]) }
 
 func ownWords(lines []string) string {
 	words := joinLines(lines)

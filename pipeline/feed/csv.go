@@ -272,7 +272,7 @@ func (c *CSV) learnFacts() {
 	c.site, c.facts = c.p.site, c.facts[:0]
 	w := &c.p.wants
 	for i, name := range c.p.fields {
-		for _, f := range w.fields {
+		for _, f := range w.fields[placeTop] {
 			if strings.EqualFold(f.name, name) {
 				c.facts = append(c.facts, columnFact{i, site.FactField, f.name})
 			}

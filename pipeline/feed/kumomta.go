@@ -39,7 +39,8 @@ func (p *Parser) lines(all *reader) (Result, error) {
 			return p.tooMany()
 		}
 		from := r.i
-		why := p.readKumo(&r)
+		var k kumoRecord
+		why := p.readKumo(&r, &k)
 		to := r.i
 		if !r.bad && (r.kind() != 0 || r.i < len(r.s)) {
 			r.fail(ReasonSyntax)
@@ -52,7 +53,7 @@ func (p *Parser) lines(all *reader) (Result, error) {
 			p.fault(r.why, p.from+r.i, strings.TrimRight(r.s, "\r\n"))
 			continue
 		case why == reasonNone:
-			why = p.sendKumo(r.s[from:to])
+			why = p.sendKumo(&k, r.s[from:to])
 		}
 		if why != reasonNone {
 			p.fault(why, p.from, strings.TrimRight(r.s, "\r\n"))
@@ -63,23 +64,20 @@ func (p *Parser) lines(all *reader) (Result, error) {
 
 // kumo reads one record of an array, which is how webhooks send batches.
 func (p *Parser) kumo(r *reader) Reason {
-	if why := p.readKumo(r); why != reasonNone {
+	var k kumoRecord
+	if why := p.readKumo(r, &k); why != reasonNone {
 		return why
 	}
-	return p.sendKumo(r.s[p.from:r.i])
+	return p.sendKumo(&k, r.s[p.from:r.i])
 }
 
-// readKumo reads a record into p.kumoRecord and p.recipients.
-func (p *Parser) readKumo(r *reader) Reason {
-	p.kumoRecord = kumoRecord{}
+// readKumo reads a record into k, which is empty, and p.recipients.
+func (p *Parser) readKumo(r *reader, k *kumoRecord) Reason {
 	p.recipients = p.recipients[:0]
-	k := &p.kumoRecord
 	why := reasonNone
 	var addressed []recipient // of the feedback report: whom the complaint is about
 	for ok := r.object(); ok; ok = r.more() {
-		if p.wants.fields != nil {
-			p.look("", r)
-		}
+		p.look(placeTop, r)
 		switch r.key {
 		case "type":
 			k.kind = r.str()
@@ -128,7 +126,7 @@ func (p *Parser) readKumo(r *reader) Reason {
 		case "meta":
 			p.readKumoMeta(r)
 		case "headers":
-			p.readKumoHeaders(r)
+			p.readKumoHeaders(r, k)
 		case "feedback_report":
 			k.report = r.kind() == '{'
 			for ok := r.object(); ok; ok = r.more() {
@@ -209,11 +207,11 @@ func enhancedCode(class, subject, detail string) string {
 
 // readKumoMeta reads meta for what label rules ask for: log_hooks and configure_local_logs choose what it holds.
 func (p *Parser) readKumoMeta(r *reader) {
-	if p.wants.fields == nil && !p.wants.user && !p.wants.client {
+	if !p.looks(placeMeta) && !p.wants.user && !p.wants.client {
 		return
 	}
 	for ok := r.object(); ok; ok = r.more() {
-		p.look("meta", r)
+		p.look(placeMeta, r)
 		switch {
 		case r.key == "authn_id" && p.wants.user:
 			p.fact(site.FactUser, "", r.str())
@@ -224,7 +222,7 @@ func (p *Parser) readKumoMeta(r *reader) {
 }
 
 // readKumoHeaders reads the header fields that the policy has logged.
-func (p *Parser) readKumoHeaders(r *reader) {
+func (p *Parser) readKumoHeaders(r *reader, k *kumoRecord) {
 	wanted := p.wantsHeaders()
 	for ok := r.object(); ok; ok = r.more() {
 		id := len(r.key) == len("Message-ID") && strings.EqualFold(r.key, "Message-ID")
@@ -233,7 +231,7 @@ func (p *Parser) readKumoHeaders(r *reader) {
 		}
 		name, value := r.key, firstScalar(r)
 		if id {
-			p.kumoRecord.messageID = value
+			k.messageID = value
 		}
 		p.header(name, value)
 	}
@@ -261,8 +259,7 @@ func readAddresses(r *reader, into []recipient) ([]recipient, Reason) {
 }
 
 // sendKumo turns the record that was read into events, one for each recipient.
-func (p *Parser) sendKumo(text string) Reason {
-	k := &p.kumoRecord
+func (p *Parser) sendKumo(k *kumoRecord, text string) Reason {
 	outcome := schema.Outcome_OUTCOME_UNSPECIFIED
 	switch k.kind {
 	case "Delivery":
@@ -306,15 +303,14 @@ func (p *Parser) sendKumo(text string) Reason {
 	for _, to := range p.recipients {
 		ev := p.newEvent() // anew for each: the last was the handler's to change
 		ev.OccurredAtUs, ev.Outcome, ev.Final = at, outcome, true
-		p.fillKumo(ev)
+		p.fillKumo(ev, k)
 		p.send(ev, to.address, text)
 	}
 	return reasonNone
 }
 
 // fillKumo writes what the record says of each of its recipients.
-func (p *Parser) fillKumo(ev *schema.DeliveryEvent) {
-	k := &p.kumoRecord
+func (p *Parser) fillKumo(ev *schema.DeliveryEvent, k *kumoRecord) {
 	if ev.MtaHost == "" {
 		ev.MtaHost = cut(k.node, maxString)
 	}
@@ -323,9 +319,9 @@ func (p *Parser) fillKumo(ev *schema.DeliveryEvent) {
 	}
 	switch k.kind {
 	case "Feedback":
-		p.kumoFeedback(ev)
+		p.kumoFeedback(ev, k)
 	case "OOB":
-		p.kumoAsync(ev)
+		p.kumoAsync(ev, k)
 	default:
 		ev.QueueId, ev.MessageId = cut(k.id, maxString), cut(k.messageID, maxString)
 		ev.Sender, ev.HasSender = cut(k.sender, maxString), k.hasSender

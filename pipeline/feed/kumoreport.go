@@ -12,8 +12,7 @@ import (
 
 // kumoAsync reads an asynchronous bounce. The response is put together from the report's Status and Diagnostic-Code: its code
 // is the remote's only if there are words. The sender is the address to which the report came: the message's own.
-func (p *Parser) kumoAsync(ev *schema.DeliveryEvent) {
-	k := &p.kumoRecord
+func (p *Parser) kumoAsync(ev *schema.DeliveryEvent, k *kumoRecord) {
 	p.facts = p.facts[:0]
 	ev.Sender, ev.HasSender = cut(k.sender, maxString), k.hasSender
 	a := answer{text: k.content, origin: schema.Origin_ASYNC_DSN, phase: schema.Phase_ASYNC, enhanced: k.enhanced}
@@ -24,8 +23,7 @@ func (p *Parser) kumoAsync(ev *schema.DeliveryEvent) {
 }
 
 // kumoFeedback reads a feedback report (RFC 5965), which returns the message's header.
-func (p *Parser) kumoFeedback(ev *schema.DeliveryEvent) {
-	k := &p.kumoRecord
+func (p *Parser) kumoFeedback(ev *schema.DeliveryEvent, k *kumoRecord) {
 	p.facts = p.facts[:0]
 	ev.Sender, ev.HasSender = cut(k.reportSender, maxString), k.reported
 	ev.SourceIp = cut(k.reportIP, maxString)

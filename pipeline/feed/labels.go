@@ -10,44 +10,78 @@ import (
 // maxFacts bounds what is kept of one record for the label rules. What comes behind is not looked at.
 const maxFacts = 1 << 10
 
+// place is where in a record a field stands that label rules may ask for.
+type place uint8
+
+const (
+	placeTop       place = iota // a member of the record itself, or a column
+	placeMeta                   // KumoMTA's meta
+	placeRcptMeta               // SparkPost's rcpt_meta
+	placeTags                   // SES's mail.tags
+	placeMail                   // SES's mail
+	placeArgs                   // SendGrid's unique_args, also called custom_args
+	placeVariables              // Mailgun's user-variables
+	placeMetadata               // Postmark's Metadata
+	numPlaces
+)
+
+// placeOf knows the places by what stands before the first dot of a rule's name, in lower case.
+func placeOf(name string) (place, bool) {
+	switch name {
+	case "meta":
+		return placeMeta, true
+	case "rcpt_meta":
+		return placeRcptMeta, true
+	case "tags":
+		return placeTags, true
+	case "mail":
+		return placeMail, true
+	case "unique_args", "custom_args":
+		return placeArgs, true
+	case "user-variables":
+		return placeVariables, true
+	case "metadata":
+		return placeMetadata, true
+	}
+	return placeTop, false
+}
+
 // wants is what the site's rules ask records for, so that nothing else is looked for.
 type wants struct {
-	fields  []wantedField
+	fields  [numPlaces][]wantedField
 	headers []string
 	subject bool
 	user    bool
 	client  bool
 }
 
-// wantedField is the name of a field that a rule asks for, "meta.tenant", and its parts.
-type wantedField struct{ name, place, key string }
+// wantedField is the name of a field that a rule asks for, "meta.tenant", and its key there.
+type wantedField struct{ name, key string }
 
 func wantsOf(s *site.Site) wants {
 	w := wants{
 		headers: s.Names(site.FactHeader), subject: s.Wants(site.FactSubject), user: s.Wants(site.FactUser), client: s.Wants(site.FactClient),
 	}
 	for _, name := range s.Names(site.FactField) {
-		f := wantedField{name: name, key: name}
-		// The objects whose members a rule may name. Any other name is that of a member of the record itself, or a column.
-		switch place, key, _ := strings.Cut(name, "."); place {
-		case "custom_args": // another name for the same
-			f.place, f.key = "unique_args", key
-		case "meta", "rcpt_meta", "tags", "unique_args", "user-variables", "metadata", "mail":
-			if key != "" {
-				f.place, f.key = place, key
-			}
+		before, key, _ := strings.Cut(name, ".")
+		at, ok := placeOf(before)
+		if !ok || key == "" {
+			at, key = placeTop, name
 		}
-		w.fields = append(w.fields, f)
+		w.fields[at] = append(w.fields[at], wantedField{name, key})
 	}
 	return w
 }
 
-// look keeps the value of the member at hand if a rule asks for it by place and key, and leaves the reader where it is. Of
-// an array it keeps each element.
-func (p *Parser) look(place string, r *reader) {
-	for i := range p.wants.fields {
-		w := &p.wants.fields[i]
-		if w.place != place || !strings.EqualFold(w.key, r.key) {
+// looks reports whether a rule asks for anything in a place.
+func (p *Parser) looks(at place) bool { return len(p.wants.fields[at]) > 0 }
+
+// look keeps the value of the member at hand if a rule asks for it, and leaves the reader where it is. Of an array it keeps
+// each element.
+func (p *Parser) look(at place, r *reader) {
+	for i := range p.wants.fields[at] {
+		w := &p.wants.fields[at][i]
+		if len(w.key) != len(r.key) || !strings.EqualFold(w.key, r.key) {
 			continue
 		}
 		q := *r
@@ -58,6 +92,16 @@ func (p *Parser) look(place string, r *reader) {
 		for ok := q.array(); ok; ok = q.next() {
 			p.fact(site.FactField, w.name, q.scalar())
 		}
+	}
+}
+
+// lookIn keeps what rules ask for of an object's members.
+func (p *Parser) lookIn(at place, r *reader) {
+	if !p.looks(at) {
+		return
+	}
+	for ok := r.object(); ok; ok = r.more() {
+		p.look(at, r)
 	}
 }
 

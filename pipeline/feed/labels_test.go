@@ -49,6 +49,7 @@ func TestFactsGiveLabels(t *testing.T) {
 		{KumoMTA, kumo, "{from: feed, mta: sendgrid}", "acme"},
 		{KumoMTA, kumo, "{from: field, name: meta.absent}", "acme"},
 		{SparkPost, spark, "{from: field, name: rcpt_meta.tenant}", "m"},
+		{SparkPost, spark, "{from: field, name: meta.tenant}", "101"},
 		{SparkPost, spark, "{from: field, name: template_id}", "tpl"},
 		{SparkPost, spark, "{from: field, name: rcpt_tags, match: '^y$'}", "y"},
 		{SparkPost, spark, "{from: subject}", "Hello"},

@@ -98,9 +98,7 @@ func (p *Parser) mailgun(r *reader) Reason {
 }
 
 func (p *Parser) readMailgun(r *reader, e *mailgunEvent) {
-	if p.wants.fields != nil {
-		p.look("", r)
-	}
+	p.look(placeTop, r)
 	switch r.key {
 	case "event":
 		e.kind = r.str()
@@ -165,12 +163,7 @@ func (p *Parser) readMailgun(r *reader, e *mailgunEvent) {
 			}
 		}
 	case "user-variables":
-		if p.wants.fields == nil {
-			return
-		}
-		for ok := r.object(); ok; ok = r.more() {
-			p.look("user-variables", r)
-		}
+		p.lookIn(placeVariables, r)
 	case "delivery-status":
 		for ok := r.object(); ok; ok = r.more() {
 			switch r.key {

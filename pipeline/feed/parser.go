@@ -142,7 +142,6 @@ type record struct {
 
 	recipients   []recipient
 	destinations []recipient // of SES: of the message, while recipients are those whom the event is about
-	kumoRecord   kumoRecord
 	fields       []string // of a CSV row
 	unknown      string   // name of its type, if that is not known
 

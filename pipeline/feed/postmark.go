@@ -109,9 +109,7 @@ func (e *postmarkEvent) subscription() (schema.Outcome, Noise) {
 }
 
 func (p *Parser) readPostmark(r *reader, e *postmarkEvent) {
-	if p.wants.fields != nil {
-		p.look("", r)
-	}
+	p.look(placeTop, r)
 	switch r.key {
 	case "RecordType":
 		e.record = r.str()
@@ -160,12 +158,7 @@ func (p *Parser) readPostmark(r *reader, e *postmarkEvent) {
 			p.subject(r.str())
 		}
 	case "Metadata":
-		if p.wants.fields == nil {
-			return
-		}
-		for ok := r.object(); ok; ok = r.more() {
-			p.look("metadata", r)
-		}
+		p.lookIn(placeMetadata, r)
 	}
 }
 

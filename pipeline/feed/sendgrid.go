@@ -80,10 +80,8 @@ func (p *Parser) sendGrid(r *reader) Reason {
 }
 
 func (p *Parser) readSendGrid(r *reader, e *sendGridEvent) {
-	if p.wants.fields != nil {
-		p.look("", r)
-		p.look("unique_args", r) // custom arguments stand beside the rest
-	}
+	p.look(placeTop, r)
+	p.look(placeArgs, r) // custom arguments stand beside the rest
 	switch r.key {
 	case "event":
 		e.kind = r.str()
@@ -134,12 +132,7 @@ func (p *Parser) readSendGrid(r *reader, e *sendGridEvent) {
 			}
 		}
 	case "unique_args", "custom_args":
-		if p.wants.fields == nil {
-			return
-		}
-		for ok := r.object(); ok; ok = r.more() {
-			p.look("unique_args", r)
-		}
+		p.lookIn(placeArgs, r)
 	}
 }
 

@@ -161,9 +161,7 @@ func (p *Parser) readSES(e *sesEvent, at reader, part sesPart) {
 
 func (p *Parser) readSESMail(r *reader, e *sesEvent) {
 	for ok := r.object(); ok; ok = r.more() {
-		if p.wants.fields != nil {
-			p.look("mail", r)
-		}
+		p.look(placeMail, r)
 		switch r.key {
 		case "timestamp":
 			e.at = r.str()
@@ -189,9 +187,7 @@ func (p *Parser) readSESMail(r *reader, e *sesEvent) {
 			}
 		case "tags":
 			for ok := r.object(); ok; ok = r.more() {
-				if p.wants.fields != nil {
-					p.look("tags", r)
-				}
+				p.look(placeTags, r)
 				// mail.sourceIp is the client that called SES; the address that SES sent from is a tag.
 				if r.key == "ses:outgoing-ip" {
 					e.outgoingIP = firstScalar(r)

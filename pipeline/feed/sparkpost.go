@@ -134,9 +134,7 @@ func isTrue(s string) bool { return s == "true" || s == "1" }
 
 func (p *Parser) readSpark(r *reader, e *sparkEvent) {
 	for ok := r.object(); ok; ok = r.more() {
-		if p.wants.fields != nil {
-			p.look("", r)
-		}
+		p.look(placeTop, r)
 		switch r.key {
 		case "type":
 			e.kind = r.str()
@@ -193,12 +191,7 @@ func (p *Parser) readSpark(r *reader, e *sparkEvent) {
 				p.subject(r.str())
 			}
 		case "rcpt_meta":
-			if p.wants.fields == nil {
-				continue
-			}
-			for ok := r.object(); ok; ok = r.more() {
-				p.look("rcpt_meta", r)
-			}
+			p.lookIn(placeRcptMeta, r)
 		}
 	}
 }

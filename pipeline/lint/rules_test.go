@@ -45,6 +45,7 @@ var arrows = map[string][]string{
 	"pipeline/eventjson":      {"pipeline/smtpreply"},
 	"pipeline/feed":           {"pipeline/address", "pipeline/smtpreply"},
 	"pipeline/fold":           {"pipeline/broker", "pipeline/service"},
+	"pipeline/intake":         {"pipeline/address", "pipeline/broker", "pipeline/feed", "pipeline/intake/lmtp", "pipeline/service"},
 	"pipeline/report":         {"pipeline/address", "pipeline/alert", "pipeline/warehouse"},
 	"pipeline/survey":         {"pipeline/address", "pipeline/eventjson", "pipeline/mtalog", "pipeline/provider", "pipeline/report", "pipeline/rules"},
 	"pipeline/mtalog":         {"pipeline/address", "pipeline/smtpreply"},

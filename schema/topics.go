@@ -2,7 +2,7 @@ package schema
 
 // Topic names. mta.raw stands for any number of raw topics; the others are fixed.
 const (
-	TopicRaw          = "mta.raw"           // key: host, value: log lines
+	TopicRaw          = "mta.raw"           // key: host, value: log lines; with HeaderFormat a webhook's body or a mail, see there
 	TopicEvents       = "mail.events"       // key: recipient key, value: Envelope
 	TopicClassified   = "mail.classified"   // same key and partition count as mail.events
 	TopicCells        = "mail.cells"        // key: cell, value: CellRecord

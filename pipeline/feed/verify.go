@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,27 +26,30 @@ var (
 	ErrSignature = errors.New("signature does not match")
 	ErrUnsigned  = errors.New("no signature that can be checked")
 	ErrURL       = errors.New("url is not one of Amazon SNS")
+	ErrTopic     = errors.New("topic is not one that is expected")
 )
 
 // SNSMessage is what a verified envelope says about itself.
 type SNSMessage struct {
 	Type         string // Notification, SubscriptionConfirmation, UnsubscribeConfirmation
 	ID           string
-	TopicARN     string // compare it with the topic that is expected: anybody may sign with a topic of their own
+	TopicARN     string // one of those that were expected
 	SubscribeURL string // of SNS itself; visiting it confirms the subscription. Empty for a Notification
 	Timestamp    time.Time
 }
 
-// snsHost is sns.REGION.amazonaws.com, or .com.cn in China.
-var snsHost = regexp.MustCompile(`^sns\.[a-z0-9-]{2,40}\.amazonaws\.com(\.cn)?$`)
+// snsHost is sns.REGION.amazonaws.com, or .com.cn in China. The region's form matters: sns.s3.amazonaws.com and
+// sns.s3-us-west-2.amazonaws.com are the S3 bucket "sns", in which its owner may put any certificate.
+var snsHost = regexp.MustCompile(`^sns\.[a-z]{2}(-[a-z]{2,12}){1,3}-[0-9]{1,2}\.amazonaws\.com(\.cn)?$`)
 
 // VerifySNS checks the signature of an SNS envelope: Amazon SNS developer guide, "Verifying the signatures of Amazon SNS
-// messages". fetch returns the certificate at a URL in PEM; it is called only with https URLs of SNS's own hosts, and may
-// keep what it fetched. VerifySNS does not look at the certificate's dates and issuer: https vouches for the host.
+// messages". topics are the ARNs that are expected: anybody may have SNS sign with a topic of their own. fetch returns the
+// certificate at a URL in PEM; it is called only for a topic that is expected and with https URLs of SNS's own hosts, and
+// may keep what it fetched. VerifySNS does not look at the certificate's dates and issuer: https vouches for the host.
 //
-// Errors wrap ErrURL, ErrUnsigned or ErrSignature, or are fetch's. It has no clock: whoever fears replays compares
-// Timestamp with the time and remembers ID.
-func VerifySNS(body []byte, fetch func(certURL string) ([]byte, error)) (SNSMessage, error) {
+// Errors wrap ErrURL, ErrUnsigned, ErrTopic or ErrSignature, or are fetch's. It has no clock: whoever fears replays
+// compares Timestamp with the time and remembers ID.
+func VerifySNS(body []byte, topics []string, fetch func(certURL string) ([]byte, error)) (SNSMessage, error) {
 	if len(body) > MaxBodyBytes {
 		return SNSMessage{}, fmt.Errorf("verify sns message of %d bytes: %w", len(body), ErrUnsigned)
 	}
@@ -78,6 +82,9 @@ func VerifySNS(body []byte, fetch func(certURL string) ([]byte, error)) (SNSMess
 		}
 	default:
 		return SNSMessage{}, fmt.Errorf("verify sns message: unknown type: %w", ErrUnsigned)
+	}
+	if !slices.Contains(topics, field["TopicArn"]) {
+		return SNSMessage{}, fmt.Errorf("verify sns message: %w", ErrTopic)
 	}
 	certURL := field["SigningCertURL"]
 	if err := snsURL(certURL, ".pem"); err != nil {
@@ -198,6 +205,8 @@ func VerifySendGrid(publicKey, signature, timestamp string, body []byte) (time.T
 // VerifyMailgun checks the signature of a webhook: HMAC-SHA-256 over timestamp and token, with the account's webhook signing
 // key. Mailgun, "Securing webhooks". It does not cover the event itself, which only https protects: whoever saw one
 // signature can put it on another body, so the caller has to refuse old timestamps and tokens that came before.
+// Timestamp and token are signed without a mark between them. The timestamp has to have ten digits (until the year 2286),
+// or the same signature would fit another token: 1757003271 and e0f4... are signed like 1757003271e0 and f4....
 // Errors wrap ErrUnsigned or ErrSignature.
 func VerifyMailgun(signingKey string, body []byte) (at time.Time, token string, err error) {
 	if signingKey == "" || len(body) > MaxBodyBytes {
@@ -228,7 +237,7 @@ func VerifyMailgun(signingKey string, body []byte) (at time.Time, token string, 
 	}
 	us, ok := unixMicros(timestamp)
 	sum, hexErr := hex.DecodeString(signature)
-	if !ok || hexErr != nil || len(sum) != sha256.Size || token == "" {
+	if !ok || len(timestamp) != 10 || hexErr != nil || len(sum) != sha256.Size || token == "" {
 		return time.Time{}, "", fmt.Errorf("verify mailgun body: %w", ErrUnsigned)
 	}
 	mac := hmac.New(sha256.New, []byte(signingKey))

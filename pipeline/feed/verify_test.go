@@ -24,6 +24,9 @@ import (
 
 const certURL = "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-1.pem"
 
+// topics are those that are expected: two, of which one is another's.
+var topics = []string{"arn:aws:sns:eu-west-1:123456789012:other", "arn:aws:sns:eu-west-1:123456789012:ses"}
+
 // snsKey makes a key and its certificate.
 func snsKey(t *testing.T) (*rsa.PrivateKey, []byte) {
 	t.Helper()
@@ -119,7 +122,9 @@ func TestVerifySNS(t *testing.T) {
 		{"another key", sign(t, other, notification("2")), ErrSignature},
 		{"another message", with(sign(t, key, notification("2")), "Message", "{}"), ErrSignature},
 		{"another time", with(sign(t, key, notification("2")), "Timestamp", "2026-09-04T16:27:53.000Z"), ErrSignature},
-		{"another topic", with(sign(t, key, notification("2")), "TopicArn", "arn:aws:sns:eu-west-1:999:ses"), ErrSignature},
+		{"another topic", with(sign(t, key, notification("2")), "TopicArn", topics[0]), ErrSignature},
+		{"a stranger's topic, signed by SNS", sign(t, key, with(notification("2"), "TopicArn", "arn:aws:sns:eu-west-1:999:ses")), ErrTopic},
+		{"no topic", sign(t, key, with(notification("2"), "TopicArn", "")), ErrTopic},
 		{"a subject was added", with(sign(t, key, notification("2")), "Subject", "s"), ErrSignature},
 		{"another version", with(sign(t, key, notification("1")), "SignatureVersion", "2"), ErrSignature},
 		{"no such version", with(sign(t, key, notification("2")), "SignatureVersion", "3"), ErrUnsigned},
@@ -130,7 +135,7 @@ func TestVerifySNS(t *testing.T) {
 		{"subscription elsewhere", sign(t, key, with(subscription(), "SubscribeURL", "https://169.254.169.254/latest")), ErrURL},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m, err := VerifySNS(encode(t, c.m), fetch)
+			m, err := VerifySNS(encode(t, c.m), topics, fetch)
 			if !errors.Is(err, c.want) || (c.want == nil) != (err == nil) {
 				t.Fatalf("got %v, want %v", err, c.want)
 			}
@@ -145,17 +150,17 @@ func TestVerifySNS(t *testing.T) {
 	}
 	// A second value behind the signed one would be read as a record of its own.
 	body := append(encode(t, sign(t, key, notification("2"))), `{"notificationType":"Bounce"}`...)
-	if _, err := VerifySNS(body, fetch); !errors.Is(err, ErrUnsigned) {
+	if _, err := VerifySNS(body, topics, fetch); !errors.Is(err, ErrUnsigned) {
 		t.Errorf("two values: %v", err)
 	}
 	// A second type would make the next reader take the rest for a bare notification.
 	body = encode(t, sign(t, key, notification("2")))
 	for _, more := range []string{`,"Type":7,"notificationType":"Bounce"}`, `,"Message":"{}"}`, `,"Token":null}`} {
-		if _, err := VerifySNS(append(body[:len(body)-1:len(body)-1], more...), fetch); !errors.Is(err, ErrUnsigned) {
+		if _, err := VerifySNS(append(body[:len(body)-1:len(body)-1], more...), topics, fetch); !errors.Is(err, ErrUnsigned) {
 			t.Errorf("%s: %v", more, err)
 		}
 	}
-	if _, err := VerifySNS([]byte(`{"Type":`), fetch); !errors.Is(err, ErrUnsigned) {
+	if _, err := VerifySNS([]byte(`{"Type":`), topics, fetch); !errors.Is(err, ErrUnsigned) {
 		t.Errorf("no JSON: %v", err)
 	}
 }
@@ -175,21 +180,30 @@ func TestForgedCertificateURLsAreNeverFetched(t *testing.T) {
 		"https://bucket.s3.amazonaws.com/x.pem", "https://sns.x.y.amazonaws.com/x.pem", "https://xsns.us-east-1.amazonaws.com/x.pem",
 		"https://sns.us-east-1.amazonaws.com/x.txt", "https://sns.us-east-1.amazonaws.com/?x.pem", "https://sns.us-east-1.amazonaws.com/x.pem?a",
 		"https://sns.us-east-1.amazonaws.com/x.txt#.pem", "https://sns.us-east-1.amazonaws.com/../x.pem", "https://sns..amazonaws.com/x.pem",
+		"https://sns.s3.amazonaws.com/x.pem", "https://sns.s3-us-west-2.amazonaws.com/x.pem", "https://sns.us-east.amazonaws.com/x.pem",
 		"https://sns.us-east-1.amazonaws.com\n.evil.example/x.pem", "file:///x.pem", "//sns.us-east-1.amazonaws.com/x.pem",
 	} {
 		m := notification("2")
 		m["SigningCertURL"] = url
-		if _, err := VerifySNS(encode(t, sign(t, key, m)), fetch); !errors.Is(err, ErrURL) {
+		if _, err := VerifySNS(encode(t, sign(t, key, m)), topics, fetch); !errors.Is(err, ErrURL) {
 			t.Errorf("%q: %v", url, err)
 		}
+	}
+	// A stranger who knows no topic makes nobody fetch anything.
+	m := notification("2")
+	m["TopicArn"] = "arn:aws:sns:eu-west-1:999:ses"
+	if _, err := VerifySNS(encode(t, sign(t, key, m)), topics, fetch); !errors.Is(err, ErrTopic) {
+		t.Errorf("another topic: %v", err)
 	}
 	if fetched != 0 {
 		t.Errorf("fetched %d times", fetched)
 	}
-	for _, url := range []string{certURL, "https://sns.cn-north-1.amazonaws.com.cn/x.pem"} {
+	for _, url := range []string{
+		certURL, "https://sns.cn-north-1.amazonaws.com.cn/x.pem", "https://sns.us-gov-west-1.amazonaws.com/x.pem", "https://sns.ap-southeast-5.amazonaws.com/x.pem",
+	} {
 		m := notification("1")
 		m["SigningCertURL"] = url
-		if _, err := VerifySNS(encode(t, sign(t, key, m)), fetch); err != nil {
+		if _, err := VerifySNS(encode(t, sign(t, key, m)), topics, fetch); err != nil {
 			t.Errorf("%q: %v", url, err)
 		}
 	}
@@ -207,12 +221,12 @@ func TestCertificatesThatAreNone(t *testing.T) {
 		"no PEM": []byte("x"), "another block": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY"}),
 		"no DER": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}), "no RSA": certificate(t, ec, &ec.PublicKey),
 	} {
-		if _, err := VerifySNS(body, func(string) ([]byte, error) { return cert, nil }); !errors.Is(err, ErrUnsigned) {
+		if _, err := VerifySNS(body, topics, func(string) ([]byte, error) { return cert, nil }); !errors.Is(err, ErrUnsigned) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	cause := errors.New("no route")
-	if _, err := VerifySNS(body, func(string) ([]byte, error) { return nil, cause }); !errors.Is(err, cause) {
+	if _, err := VerifySNS(body, topics, func(string) ([]byte, error) { return nil, cause }); !errors.Is(err, cause) {
 		t.Errorf("fetch: %v", err)
 	}
 }
@@ -273,6 +287,9 @@ func TestVerifyMailgun(t *testing.T) {
 	mac := hmac.New(sha256.New, []byte("key"))
 	mac.Write([]byte("1757003271" + "token"))
 	sum := hex.EncodeToString(mac.Sum(nil))
+	mac.Reset()
+	mac.Write([]byte("1757003271" + "e0f4"))
+	exponent := hex.EncodeToString(mac.Sum(nil))
 	body := func(at, token, sum string) string {
 		return `{"signature":{"timestamp":` + at + `,"token":"` + token + `","signature":"` + sum + `"},"event-data":{}}`
 	}
@@ -286,7 +303,8 @@ func TestVerifyMailgun(t *testing.T) {
 		{"another key", "kex", good, ErrSignature},
 		{"another time", "key", body(`"1757003272"`, "token", sum), ErrSignature},
 		{"another token", "key", body(`"1757003271"`, "tokem", sum), ErrSignature},
-		{"time and token shifted", "key", body(`"175700327"`, "1token", sum), nil}, // the API joins them without a mark
+		{"time and token shifted", "key", body(`"175700327"`, "1token", sum), ErrUnsigned}, // they are signed without a mark between them
+		{"a token's begin as an exponent", "key", body(`"1757003271e0"`, "f4", exponent), ErrUnsigned},
 		{"empty key", "", good, ErrUnsigned},
 		{"no token", "key", body(`"1757003271"`, "", sum), ErrUnsigned},
 		{"short sum", "key", body(`"1757003271"`, "token", sum[2:]), ErrUnsigned},

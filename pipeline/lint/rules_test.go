@@ -45,6 +45,7 @@ var arrows = map[string][]string{
 	"pipeline/eventjson":      {"pipeline/smtpreply"},
 	"pipeline/feed":           {"pipeline/address", "pipeline/site", "pipeline/smtpreply"},
 	"pipeline/fold":           {"pipeline/broker", "pipeline/service"},
+	"pipeline/intake":         {"pipeline/address", "pipeline/broker", "pipeline/feed", "pipeline/intake/lmtp", "pipeline/service"},
 	"pipeline/report":         {"pipeline/address", "pipeline/alert", "pipeline/warehouse"},
 	"pipeline/source":         {"pipeline/dsn", "pipeline/feed", "pipeline/mtalog", "pipeline/site", "pipeline/state"},
 	"pipeline/survey":         {"pipeline/address", "pipeline/envelope", "pipeline/eventjson", "pipeline/feed", "pipeline/mtalog", "pipeline/provider", "pipeline/report", "pipeline/rules", "pipeline/site", "pipeline/source"},

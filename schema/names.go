@@ -2,27 +2,6 @@ package schema
 
 import "strings"
 
-// Headers of a record of a raw topic whose value is not log lines under a host's key: a webhook's body, a piece of an
-// accounting file, or a mail. A record without HeaderFormat is log lines in a shipper's envelope.
-const (
-	// HeaderFormat says what the value is: ses, sendgrid, mailgun, postmark, sparkpost, kumomta or powermta (the formats of
-	// pipeline/feed), or FormatMail.
-	HeaderFormat = "carom-format"
-	// HeaderFeed is the name of the endpoint or door by which it came: 1 to 64 of a-z, 0-9 and -.
-	HeaderFeed = "carom-feed"
-	// HeaderReturnPath is a mail's envelope sender, SMTP's MAIL FROM without its angle brackets: RFC 5321, section 4.1.1.2.
-	// Empty is the null reverse-path, which reports have; absent, no envelope is known (a mail from a Maildir).
-	HeaderReturnPath = "carom-return-path"
-	// HeaderRcpt is a mail's envelope recipient, SMTP's RCPT TO without its angle brackets, as it came; several are joined
-	// by newlines, which no address has. Absent, no envelope is known.
-	HeaderRcpt = "carom-rcpt"
-	// HeaderCut is there if the value is only the begin of a mail: its original size in bytes, in decimal digits.
-	HeaderCut = "carom-cut"
-)
-
-// FormatMail is the value of HeaderFormat for a mail as it came: RFC 5322, with CRLF line ends by LMTP and any by Maildir.
-const FormatMail = "mail"
-
 // Names for people and JSON: the protobuf enum names in lower case, without their prefix. The zero value of each enum
 // has the empty name, because absent in the log is absent in the output.
 

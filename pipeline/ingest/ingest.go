@@ -15,12 +15,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"carom.dev/carom/pipeline/address"
 	"carom.dev/carom/pipeline/broker"
 	"carom.dev/carom/pipeline/control"
 	"carom.dev/carom/pipeline/fold"
+	"carom.dev/carom/pipeline/intake"
 	"carom.dev/carom/pipeline/service"
 	"carom.dev/carom/pipeline/site"
 	"carom.dev/carom/pipeline/source"
@@ -37,8 +39,9 @@ type Config struct {
 	// AcceptIncomplete begins although the raw log's beginning is gone and no snapshot is there.
 	AcceptIncomplete bool
 	Source           source.Config
-	SiteFile         string // what only the sender knows (pipeline/site); empty: nothing
-	KeysDir          string // directory of the secrets that the site file names, a file each
+	Intake           intake.Config // the doors for webhooks and mails; its endpoints come from the site file
+	SiteFile         string        // what only the sender knows (pipeline/site); empty: nothing
+	KeysDir          string        // directory of the secrets that the site file names, a file each
 
 	location *time.Location
 	site     *site.Site
@@ -52,7 +55,7 @@ func DefaultConfig() Config {
 	}
 	return Config{
 		Broker: broker.DefaultConfig(), Group: "carom-ingest", Member: host, StateDir: "data/ingest",
-		SnapshotEvery: time.Minute, Timezone: "UTC", Source: source.DefaultConfig(),
+		SnapshotEvery: time.Minute, Timezone: "UTC", Source: source.DefaultConfig(), Intake: intake.DefaultConfig(),
 	}
 }
 
@@ -66,6 +69,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Timezone, "timezone", c.Timezone, "`zone` of time stamps that carry none, an IANA name")
 	fs.StringVar(&c.SiteFile, "site", c.SiteFile, "site `file`: own hosts, whose mail is whose, bounce domains, feeds (carom site check)")
 	fs.StringVar(&c.KeysDir, "keys-dir", c.KeysDir, "`directory` of the secrets that the site file names, a file each")
+	c.Intake.RegisterFlags(fs)
 	fs.BoolVar(&c.AcceptIncomplete, "accept-incomplete", c.AcceptIncomplete, "begin although the start of the raw log is gone and there is no snapshot")
 	fs.IntVar(&c.Source.Lines.MaxEntries, "max-queue-entries", c.Source.Lines.MaxEntries, "queue entries remembered per raw partition")
 	fs.DurationVar(&c.Source.Lines.TTL, "queue-entry-ttl", c.Source.Lines.TTL, "a queue entry without a line for this `duration` is forgotten; keep it above the MTA's queue lifetime")
@@ -91,7 +95,8 @@ func (c *Config) Validate() error {
 	if c.site, c.Source.Keys, err = LoadSite(c.SiteFile, c.KeysDir); err != nil {
 		return fmt.Errorf("-site: %w", err)
 	}
-	return errors.Join(c.Broker.Validate(), c.Source.Validate())
+	c.Intake.Endpoints = endpoints(c.site, c.Source.Keys)
+	return errors.Join(c.Broker.Validate(), c.Source.Validate(), c.Intake.Validate())
 }
 
 // Start builds the stage on p. Everything that it starts is stopped by p.Lifecycle.
@@ -116,6 +121,12 @@ func Start(p *service.Process, cfg Config) error {
 		return fmt.Errorf("the log was begun with privacy key %q: this version writes clear keys only and would mix them", genesis.KeyId)
 	}
 	if err := announce(p.Lifecycle.Context(), client, genesis.RawTopics, cfg.site); err != nil {
+		return err
+	}
+	if c := cfg.Intake; c.Enabled() && !slices.Contains(genesis.RawTopics, c.Topic) {
+		return fmt.Errorf("-intake.topic %s is none of the epoch's raw topics %v: nobody would read it", c.Topic, genesis.RawTopics)
+	}
+	if err := intake.Start(p, cfg.Intake, client); err != nil {
 		return err
 	}
 	var keyer address.Keyer

@@ -221,7 +221,7 @@ func (m *machine) mail() {
 	if m.backed {
 		in.At = m.ref
 	}
-	if to := m.record.Header(schema.HeaderRecipient); len(to) > 0 {
+	if to := m.record.Header(schema.HeaderRcpt); len(to) > 0 {
 		in.To = strings.Split(string(to), "\n")
 	}
 	f := m.source.Mail(in, m.take)

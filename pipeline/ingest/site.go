@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"carom.dev/carom/pipeline/broker"
+	"carom.dev/carom/pipeline/feed"
+	"carom.dev/carom/pipeline/intake"
 	"carom.dev/carom/pipeline/site"
 	"carom.dev/carom/schema"
 )
@@ -113,4 +115,27 @@ func announce(ctx context.Context, client *broker.Client, topics []string, s *si
 		return errors.Join(errors.New("write the site file into the raw topics"), err)
 	}
 	return nil
+}
+
+// endpoints makes the doors' endpoints of the site's feeds.
+func endpoints(s *site.Site, keys site.Keys) []intake.Endpoint {
+	var out []intake.Endpoint
+	for _, f := range s.Feeds() {
+		e := intake.Endpoint{Name: f.Name, Format: f.Format, SNSTopics: f.TopicARNs, ConfirmSubscriptions: f.Confirm}
+		if f.Bearer != "" {
+			e.Bearer = [][]byte{keys[f.Bearer]}
+		}
+		if f.Password != "" {
+			e.Basic = []intake.BasicAuth{{User: f.User, Password: keys[f.Password]}}
+		}
+		switch {
+		case f.Signature == "":
+		case f.Format == feed.SendGrid:
+			e.SendGridKey = string(keys[f.Signature])
+		default:
+			e.MailgunKey = keys[f.Signature]
+		}
+		out = append(out, e)
+	}
+	return out
 }

@@ -68,7 +68,7 @@ func TestMailsAreReadOnce(t *testing.T) {
 	d := newDriver(t)
 	d.m.source.SetSite(mustParse(t, bounceSite))
 	d.keys(site.Keys{"verp": []byte("0123456789abcdef")})
-	mail := raw{text: bounceMail, headers: []broker.Header{header(schema.HeaderFormat, "mail"), header(schema.HeaderRecipient, "v+jo=x.example@b.example.com"), header(schema.HeaderFeed, "lmtp")}}
+	mail := raw{text: bounceMail, headers: []broker.Header{header(schema.HeaderFormat, "mail"), header(schema.HeaderRcpt, "v+jo=x.example@b.example.com"), header(schema.HeaderFeed, "lmtp")}}
 	out := take(t, d.step(mail))
 	if len(out.events) != 1 {
 		t.Fatalf("%d events", len(out.events))
@@ -84,7 +84,7 @@ func TestMailsAreReadOnce(t *testing.T) {
 		t.Errorf("the same mail again: %d events, %d repeats", len(again.events), d.lines("repeated"))
 	}
 	forged := raw{offset: 2, text: strings.ReplaceAll(bounceMail, "v+jo=x.example@b", "s+jo=x.example.0123456789abcdef@s")}
-	forged.headers = []broker.Header{header(schema.HeaderRecipient, "s+jo=x.example.0123456789abcdef@s.example.com")} // the format tells itself
+	forged.headers = []broker.Header{header(schema.HeaderRcpt, "s+jo=x.example.0123456789abcdef@s.example.com")} // the format tells itself
 	out = take(t, d.step(forged))
 	if len(out.events) != 0 || len(out.dead) != 1 || out.dead[0].Reason != "mail: backscatter_forged" {
 		t.Errorf("a forged bounce: %v", out)

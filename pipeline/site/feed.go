@@ -8,13 +8,12 @@ type Feed struct {
 	Format string // "ses", "sendgrid" ...: a format of pipeline/feed
 
 	// Ways to prove itself, by the names of keys; at least one.
-	Bearer      string // key that holds a token: Authorization: Bearer (RFC 6750)
-	User        string // with Password: Authorization: Basic (RFC 7617)
-	Password    string // key
-	Signature   string // key: SendGrid's public key, Mailgun's signing key
-	TopicARNs   []string
-	Confirm     bool // visit SNS's confirmation of a subscription
-	ClientCerts bool // a verified TLS client certificate is enough
+	Bearer    string // key that holds a token: Authorization: Bearer (RFC 6750)
+	User      string // with Password: Authorization: Basic (RFC 7617)
+	Password  string // key
+	Signature string // key: SendGrid's public key, Mailgun's signing key
+	TopicARNs []string
+	Confirm   bool // visit SNS's confirmation of a subscription
 }
 
 // feedName is what a feed may be called: it stands in a URL, a file name and a metric's label.

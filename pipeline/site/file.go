@@ -102,24 +102,17 @@ type (
 		Keys   map[int]string `yaml:"keys"`
 	}
 	fileFeed struct {
-		Name        string   `yaml:"name"`
-		Format      string   `yaml:"format"`
-		Bearer      string   `yaml:"bearer"`
-		User        string   `yaml:"user"`
-		Password    string   `yaml:"password"`
-		Signature   string   `yaml:"signature"`
-		TopicARNs   []string `yaml:"topic_arns"`
-		Confirm     bool     `yaml:"confirm_subscriptions"`
-		ClientCerts bool     `yaml:"client_certificates"`
-		Tenant      string   `yaml:"tenant"`
-		Stream      string   `yaml:"stream"`
+		Name      string   `yaml:"name"`
+		Format    string   `yaml:"format"`
+		Bearer    string   `yaml:"bearer"`
+		User      string   `yaml:"user"`
+		Password  string   `yaml:"password"`
+		Signature string   `yaml:"signature"`
+		TopicARNs []string `yaml:"topic_arns"`
+		Confirm   bool     `yaml:"confirm_subscriptions"`
+		Tenant    string   `yaml:"tenant"`
+		Stream    string   `yaml:"stream"`
 	}
-)
-
-// Formats that a raw topic's records may be said to have, besides schema.FeedFormats.
-const (
-	FormatLines = "lines" // log lines, plain or as shippers wrap them
-	FormatMail  = "mail"  // one raw mail a record
 )
 
 // Parse reads a site file. Unknown fields are refused. The error is an *Error, or several joined: all that is wrong, not
@@ -183,7 +176,7 @@ func (p *parser) read(f *file) {
 	p.feeds(f.Feeds)
 	for _, topic := range slices.Sorted(maps.Keys(f.Topics)) {
 		format := f.Topics[topic]
-		if format != FormatLines && format != FormatMail && !slices.Contains(schema.FeedFormats(), format) {
+		if format != schema.FormatLines && format != schema.FormatMail && !slices.Contains(schema.FeedFormats(), format) {
 			p.failf("$.topics."+topic, "format %q is not known, want lines, mail, %s", format, strings.Join(schema.FeedFormats(), ", "))
 		}
 	}
@@ -395,15 +388,19 @@ func (p *parser) feeds(feeds []fileFeed) {
 			p.failf(path+".name", "%q comes twice", f.Name)
 		case !slices.Contains(schema.FeedFormats(), f.Format):
 			p.failf(path+".format", "%q is not known, want one of %s", f.Format, strings.Join(schema.FeedFormats(), ", "))
-		case f.Bearer == "" && f.Signature == "" && len(f.TopicARNs) == 0 && f.Password == "" && !f.ClientCerts:
-			p.failf(path, "nothing to know it by: want bearer, user and password, signature, topic_arns or client_certificates")
+		case f.Bearer == "" && f.Signature == "" && len(f.TopicARNs) == 0 && f.Password == "":
+			p.failf(path, "nothing to know it by: want bearer, user and password, signature or topic_arns")
+		case f.Signature != "" && f.Format != "sendgrid" && f.Format != "mailgun":
+			p.failf(path+".signature", "only sendgrid and mailgun sign so; ses wants topic_arns, others bearer or user and password")
+		case len(f.TopicARNs) > 0 && f.Format != "ses":
+			p.failf(path+".topic_arns", "only ses comes by SNS")
 		case (f.User == "") != (f.Password == ""):
 			p.failf(path, "user and password belong together")
 		}
 		seen[f.Name] = true
 		out := Feed{
 			Name: f.Name, Format: f.Format, Bearer: f.Bearer, User: f.User, Password: f.Password, Signature: f.Signature,
-			TopicARNs: f.TopicARNs, Confirm: f.Confirm, ClientCerts: f.ClientCerts,
+			TopicARNs: f.TopicARNs, Confirm: f.Confirm,
 		}
 		p.site.feeds = append(p.site.feeds, out)
 		for label, value := range [numLabels]string{f.Tenant, f.Stream, ""} {

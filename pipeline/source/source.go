@@ -24,8 +24,8 @@ import (
 
 // The formats beside those of mtalog and feed.
 const (
-	FormatMail  = site.FormatMail  // one raw mail
-	FormatLines = site.FormatLines // log lines, each of which tells
+	FormatMail  = schema.FormatMail  // one raw mail
+	FormatLines = schema.FormatLines // log lines, each of which tells
 )
 
 // Formats returns the names of all formats, "auto" first: the MTAs', the feeds', "mail". The slice is the caller's.

@@ -52,7 +52,8 @@ func TestMailsAndFeedsMeetTheLog(t *testing.T) {
 	write("keys/verp", "0123456789abcdef")
 	write("keys/token", "a-token-of-enough-bytes")
 	in.KeysDir = filepath.Join(dir, "keys")
-	in.Intake.HTTP.Addr, in.Intake.LMTP.Addr = freeAddr(t), freeAddr(t)
+	addrs := freeAddrs(t, 2)
+	in.Intake.HTTP.Addr, in.Intake.LMTP.Addr = addrs[0], addrs[1]
 	in.Intake.LMTP.Domains = []string{"b.example.com", "shop.example"}
 	s, err := local.Start(t.Context(), cfg, quiet(), os.Stderr)
 	if err != nil {
@@ -140,15 +141,18 @@ func TestMailsAndFeedsMeetTheLog(t *testing.T) {
 	}
 }
 
-// freeAddr returns an address that nobody listens on.
-func freeAddr(t *testing.T) string {
+// freeAddrs returns n addresses that nobody listens on.
+func freeAddrs(t *testing.T, n int) (out []string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() // behind the last: a port that is given up at once may come again
+		out = append(out, l.Addr().String())
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return out
 }
 
 // report is a bounce mail: 550 5.1.1 for one recipient.

@@ -2,9 +2,7 @@ package dsn
 
 import (
 	"path/filepath"
-	"syscall"
 	"testing"
-	"time"
 )
 
 // BenchmarkParseSamples parses what six real mail servers sent back, each as often as it was there.
@@ -37,17 +35,6 @@ func BenchmarkParseFixtures(b *testing.B) {
 		size += len(mail)
 	}
 	benchmark(b, all, size)
-}
-
-// cpuTime is what the process has used so far, on all processors, its garbage collection included: wall time says nothing on a machine that
-// others use too.
-func cpuTime(tb testing.TB) time.Duration {
-	tb.Helper()
-	var use syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &use); err != nil {
-		tb.Fatal(err)
-	}
-	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
 }
 
 // benchmark parses the mails in turn and reports how many of them a second of one processor reads.

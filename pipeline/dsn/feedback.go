@@ -60,12 +60,9 @@ func (p *parser) addComplainant(addr string) {
 		p.report.Feedback.Redacted = true
 		return
 	}
-	for i := range p.report.Recipients {
-		if same(p.report.Recipients[i].Recipient, addr) {
-			return
-		}
+	if addr = p.clip(addr); !p.has(addr) {
+		p.add(Recipient{Recipient: addr})
 	}
-	p.add(Recipient{Recipient: p.clip(addr)})
 }
 
 // redacted reports whether an address is what a reporter wrote in the place of another: a word for it, or the digest of RFC 6590,

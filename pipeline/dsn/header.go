@@ -88,7 +88,7 @@ func parseFields(b []byte, lim *Limits, strays bool) (h header, rest []byte, err
 			return h, b, &LimitError{LimitHeaderFields, lim.HeaderFields}
 		}
 		if h.fields == nil {
-			h.fields = make([]field, 0, 16)
+			h.fields = make([]field, 0, fewFields(strays))
 		}
 		value := line[n+1:]
 		if len(value) > lim.LineBytes {
@@ -99,6 +99,14 @@ func parseFields(b []byte, lim *Limits, strays bool) (h header, rest []byte, err
 		b = next
 	}
 	return h, nil, nil
+}
+
+// fewFields is the room for the fields of a mail, or of a group within a status.
+func fewFields(group bool) int {
+	if group {
+		return 6
+	}
+	return 16
 }
 
 // nameLen returns the length of the field name that line begins with, up to its colon, or 0. RFC 5322, section 2.2;

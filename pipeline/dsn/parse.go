@@ -30,8 +30,8 @@ type parser struct {
 func Parse(mail []byte, lim Limits) (*Report, error) {
 	p := &parser{lim: lim.withDefaults()}
 	p.report.textBytes = p.lim.TextBytes
-	// One byte more than the limits allow, so that a mail that is too long is seen to be.
-	p.mail = unixLines(skipBlankLines(mail), p.lim.HeaderBytes+p.lim.BodyBytes+1)
+	// More than the limits allow, so that a mail that is too long is seen to be.
+	p.mail = skipBlankLines(unixLines(mail, p.lim.HeaderBytes+p.lim.BodyBytes+maxBlank+1))
 	h, body, err := parseHeader(p.mail, &p.lim)
 	if err != nil {
 		return nil, err
@@ -61,17 +61,20 @@ func (p *parser) walk(h header, body []byte) {
 	p.parts, p.report.Cut = w.parts, w.cut
 }
 
+// maxBlank bounds what may stand in front of a mail.
+const maxBlank = 4096
+
 // skipBlankLines skips what some programs put in front of a mail that they save: a byte order mark, blank lines.
 func skipBlankLines(mail []byte) []byte {
 	mail = bytes.TrimPrefix(mail, []byte("\xef\xbb\xbf"))
-	window := mail[:min(len(mail), 4096)]
-	for {
-		line, rest := cutLine(window)
+	for start := mail; len(start)-len(mail) < maxBlank; {
+		line, rest := cutLine(mail)
 		if rest == nil || len(bytes.TrimSpace(line)) > 0 {
-			return mail[min(len(mail), 4096)-len(window):]
+			break
 		}
-		window = rest
+		mail = rest
 	}
+	return mail
 }
 
 func (p *parser) clip(s string) string { return clip(s, p.lim.TextBytes) }

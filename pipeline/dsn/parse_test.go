@@ -246,7 +246,7 @@ func check(t *testing.T, mail []byte, r *Report, lim Limits) {
 				t.Fatalf("%d bytes %.200q", len(s), s)
 			}
 		case reflect.Struct:
-			if v.Type() == reflect.TypeFor[time.Time]() {
+			if v.Type() == reflect.TypeFor[time.Time]() || v.Type() == reflect.TypeFor[header]() {
 				return
 			}
 			for i := range v.NumField() {
@@ -266,18 +266,64 @@ func check(t *testing.T, mail []byte, r *Report, lim Limits) {
 	if r.Kind == "" {
 		t.Fatal("no kind")
 	}
+	if len(r.OriginalDKIMDomains) > maxDKIMDomains || r.HasOriginal != (len(r.original.fields) > 0) {
+		t.Fatalf("%d domains, %v", len(r.OriginalDKIMDomains), r.HasOriginal)
+	}
+	for _, f := range r.original.fields {
+		values := r.OriginalHeader(string(f.name))
+		if len(values) == 0 || len(values) > maxValues {
+			t.Fatalf("%d values of %q", len(values), f.name)
+		}
+		for _, v := range values {
+			if len(v) > lim.TextBytes || !utf8.ValidString(v) || strings.ContainsAny(v, "\r\n") {
+				t.Fatalf("%q", v)
+			}
+		}
+	}
+	known := map[string]bool{
+		LimitHeaderBytes: true, LimitHeaderFields: true, LimitBodyBytes: true, LimitLineBytes: true, LimitTextLines: true, LimitDepth: true, LimitParts: true, LimitRecipients: true,
+	}
+	for _, e := range r.Cut {
+		if !known[e.What] {
+			t.Fatalf("%q is no limit", e.What)
+		}
+		delete(known, e.What) // each once
+	}
 }
 
+// FuzzParse: no mail breaks the bounds of what is returned, is changed, is read differently a second time, or says something else with other
+// line ends.
 func FuzzParse(f *testing.F) {
 	for _, mail := range fixtures(f) {
 		f.Add(mail)
 	}
+	names, err := filepath.Glob("testdata/shapes/*.eml")
+	if err != nil || len(names) < 100 {
+		f.Fatalf("%d shapes, %v", len(names), err)
+	}
+	for _, name := range names {
+		mail, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(mail)
+	}
 	f.Fuzz(func(t *testing.T, mail []byte) {
-		for _, lim := range []Limits{{}, {BodyBytes: 100, Depth: 2, Parts: 3, Recipients: 2, TextBytes: 16, LineBytes: 40, HeaderFields: 30}} {
+		for _, lim := range []Limits{{}, {BodyBytes: 100, Depth: 2, Parts: 3, Recipients: 2, TextBytes: 16, LineBytes: 40, HeaderFields: 30, TextLines: 7}} {
 			before := bytes.Clone(mail)
 			r, err := Parse(mail, lim)
 			if !bytes.Equal(before, mail) {
 				t.Fatal("the mail was changed")
+			}
+			unix := unixLines(mail, max(len(mail), 1))
+			for _, same := range [][]byte{mail, unix, bytes.ReplaceAll(unix, []byte("\n"), []byte("\r\n"))} {
+				again, err2 := Parse(same, lim)
+				if fmt.Sprint(err) != fmt.Sprint(err2) {
+					t.Fatalf("%v, then %v", err, err2)
+				}
+				if err == nil && show(again) != show(r) {
+					t.Fatalf("not the same twice:\n%s\n%s", show(r), show(again))
+				}
 			}
 			var limit *LimitError
 			if err != nil {
@@ -287,10 +333,6 @@ func FuzzParse(f *testing.F) {
 				continue
 			}
 			check(t, mail, r, lim)
-			again, err := Parse(mail, lim)
-			if err != nil || show(again) != show(r) {
-				t.Fatal("not the same twice")
-			}
 		}
 	})
 }

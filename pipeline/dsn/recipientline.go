@@ -96,7 +96,7 @@ func recipientLine(line string) (addr, rest string, ok bool) {
 		rest = strings.TrimSpace(rest[1:])
 	case rest[0] == '(' || rest[0] == '[' || strings.HasPrefix(rest, "- "):
 		rest = strings.Trim(strings.TrimLeft(rest, "- "), "[]")
-		if inner, found := strings.CutPrefix(rest, "("); found && strings.IndexByte(inner, ')') == len(inner)-1 { // GroupWise: (user not found)
+		if inner, found := strings.CutPrefix(rest, "("); found && inner != "" && strings.IndexByte(inner, ')') == len(inner)-1 { // GroupWise: (user not found)
 			rest = inner[:len(inner)-1]
 		}
 	case strings.HasPrefix(rest, "on ") && strings.Contains(rest, ":"): // Exchange: a@b on Thu, 29 Apr 2010 12:00

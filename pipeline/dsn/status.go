@@ -2,6 +2,7 @@ package dsn
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"carom.dev/carom/pipeline/smtpreply"
@@ -32,13 +33,13 @@ func (p *parser) readStatus(b []byte) {
 			var group header
 			group, h.fields = cutGroup(h.fields, len(pending.fields) > 0 && !pending.has("Action") && !pending.has("Status"))
 			switch {
-			case len(pending.fields) == 0 || len(pending.fields) >= p.lim.HeaderFields || repeats(&pending, &group):
+			case len(pending.fields) == 0 || len(pending.fields) >= maxGroupFields || repeats(&pending, &group):
 				if namesRecipient(&group) {
 					p.readRecipient(&pending)
 					pending = group
 				}
 			default:
-				pending.fields = append(pending.fields[:len(pending.fields):len(pending.fields)], group.fields...)
+				pending.fields = slices.Concat(pending.fields, group.fields)
 			}
 		}
 		b = rest
@@ -48,6 +49,9 @@ func (p *parser) readStatus(b []byte) {
 	}
 	p.readRecipient(&pending)
 }
+
+// maxGroupFields is how many fields a recipient's group may have before another block is taken for its continuation; RFC 3464 knows ten.
+const maxGroupFields = 100
 
 // once are the fields that occur once in a recipient's group.
 var once = [...]string{"Final-Recipient", "Original-Recipient", "X-Actual-Recipient", "Action", "Status", "Diagnostic-Code"}

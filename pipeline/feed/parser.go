@@ -142,8 +142,8 @@ type record struct {
 
 	recipients   []recipient
 	destinations []recipient // of SES: of the message, while recipients are those whom the event is about
-	fields       []string // of a CSV row
-	unknown      string   // name of its type, if that is not known
+	fields       []string    // of a CSV row
+	unknown      string      // name of its type, if that is not known
 
 	unsent bool // the site's source address says nothing: never sent, or told of a message sent before
 

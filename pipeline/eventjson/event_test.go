@@ -24,7 +24,7 @@ func expired() *schema.DeliveryEvent {
 		Mta: "postfix", MtaHost: "mx1", QueueId: "4D40BA28CB1", MessageId: "<1@example.com>", Sender: "news@example.com", HasSender: true,
 		Recipient: "jane@example.net", OriginalRecipient: "vip@example.org", Tenant: "t1", Stream: "bulk", Attempt: 3,
 		Outcome: schema.Outcome_EXPIRED, Final: true, SmtpCode: 450, EnhancedCode: "4.2.2", Text: "returned to sender",
-		Phase: schema.Phase_QUEUE, Origin: schema.Origin_LOCAL_MTA, SourceIp: "192.0.2.1", RemoteHost: "mx.example.net", RemoteIp: "2001:db8::1",
+		Phase: schema.Phase_QUEUE, Origin: schema.Origin_LOCAL_MTA, SourceIp: "192.0.2.1", RemoteHost: "mx.example.net", RemoteIp: "2001:db8::1", RemoteRecalled: true,
 		DelayMs: 1200, HasDelay: true, Delays: &schema.Delays{BeforeQmgrMs: 10, InQmgrMs: 20, ConnectMs: 30, TransmitMs: 1140},
 		EnhancedSource: schema.EnhancedSource_ENHANCED_REMOTE,
 		Cause:          &schema.Cause{SmtpCode: 452, EnhancedCode: "4.2.2", Text: "452 4.2.2 full", Phase: schema.Phase_RCPT},
@@ -155,7 +155,7 @@ func anyEvent() *rapid.Generator[*schema.DeliveryEvent] {
 			QueueId: s("queue"), MessageId: s("message"), Recipient: "r" + s("recipient"), OriginalRecipient: s("original"), Tenant: s("tenant"), Stream: s("stream"),
 			Attempt: rapid.Uint32().Draw(t, "attempt"), Outcome: schema.Outcome(rapid.Int32Range(1, 11).Draw(t, "outcome")), Final: rapid.Bool().Draw(t, "final"),
 			SmtpCode: rapid.Int32().Draw(t, "code"), EnhancedCode: s("enhanced"), Text: s("text"), Phase: schema.Phase(rapid.Int32Range(0, 13).Draw(t, "phase")),
-			Origin: schema.Origin(rapid.Int32Range(0, 4).Draw(t, "origin")), SourceIp: s("source"), RemoteHost: s("remote"), RemoteIp: s("ip"),
+			Origin: schema.Origin(rapid.Int32Range(0, 4).Draw(t, "origin")), SourceIp: s("source"), RemoteHost: s("remote"), RemoteIp: s("ip"), RemoteRecalled: rapid.Bool().Draw(t, "recalled"),
 			EnhancedSource: schema.EnhancedSource(rapid.Int32Range(0, 3).Draw(t, "enhanced source")), Backfill: rapid.Bool().Draw(t, "backfill"),
 			Raw: &schema.RawPosition{Topic: s("topic"), Partition: rapid.Int32().Draw(t, "partition"), Offset: rapid.Int64().Draw(t, "offset"), Line: s("line")},
 		}

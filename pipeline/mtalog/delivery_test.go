@@ -103,6 +103,26 @@ func TestWordsOfFailures(t *testing.T) {
 		{"null MX", "none", "5.1.10", "Domain example.net does not accept mail (nullMX)", ownNone(schema.Phase_DNS, "5.1.10")},
 		{"loop", "none", "5.4.6", "mail for example.net loops back to myself", ownNone(schema.Phase_DNS, "5.4.6")},
 		{"size", dest, "5.3.4", "message size 9 exceeds size limit 1 of server h[192.0.2.7]", own(schema.Phase_MAIL, "5.3.4")},
+		{"a reply that does not belong there", dest, "5.5.0", "Protocol error: host h[192.0.2.7] said: 251 2.1.5 will forward (in reply to DATA command)", &schema.DeliveryEvent{
+			SmtpCode: 251, EnhancedCode: "2.1.5", EnhancedSource: 1, Text: "251 2.1.5 will forward", Phase: schema.Phase_DATA, Origin: 1,
+		}},
+		{"own name in EHLO", dest, "5.4.6", "mail for example.net loops back to myself", own(schema.Phase_EHLO, "5.4.6")},
+		{"CNAME loop", "none", "5.4.4", "Name server loop for example.net", ownNone(schema.Phase_DNS, "5.4.4")},
+		{"no usable MX", "none", "5.4.4", "no MX host for example.net has a valid address record", ownNone(schema.Phase_DNS, "5.4.4")},
+		{"relay is the domain itself", "none", "5.4.4", "Host or domain name not found. Name service error for name=example.net type=AAAA: Host not found", ownNone(schema.Phase_DNS, "5.4.4")},
+		{"DANE, lookup", "none", "4.7.5", "TLSA lookup error for mx.example.net:25", ownNone(schema.Phase_TLS, "4.7.5")},
+		{"DANE, no records", "none", "4.7.5", "no TLSA records found", ownNone(schema.Phase_TLS, "4.7.5")},
+		{"certificate", dest, "4.7.5", "Server certificate not verified", own(schema.Phase_TLS, "4.7.5")},
+		{"MTA-STS", dest, "4.7.5", "MX name 'mx.example.net' does not match STS MX pattern for 'example.net'", own(schema.Phase_TLS, "4.7.5")},
+		{"REQUIRETLS refused", dest, "5.7.30", "Sender requested REQUIRETLS, but host h[192.0.2.7] refused to start TLS: 454 4.7.0 no", &schema.DeliveryEvent{
+			SmtpCode: 454, EnhancedCode: "4.7.0", EnhancedSource: 1, Text: "454 4.7.0 no", Phase: schema.Phase_TLS, Origin: 1,
+		}},
+		{"REQUIRETLS not offered", "none", "5.7.30", "Sender requested REQUIRETLS, but no server was found that supports REQUIRETLS. The last attempted server was h[192.0.2.7]:25", own(schema.Phase_TLS, "5.7.30")},
+		{"SMTPUTF8, no server", "none", "5.6.7", "message requires SMTPUTF8, but no server was found that supports SMTPUTF8. The last attempted server was h[192.0.2.7]:25", own(schema.Phase_EHLO, "5.6.7")},
+		{"AUTH, no mechanism", dest, "4.7.0", "SASL authentication failed: server h[192.0.2.7] offered no compatible authentication mechanisms for this type of connection security", own(schema.Phase_AUTH, "4.7.0")},
+		{"AUTH refused", dest, "4.7.8", "SASL authentication failed; server h[192.0.2.7] said: 535 5.7.8 bad", &schema.DeliveryEvent{
+			SmtpCode: 535, EnhancedCode: "5.7.8", EnhancedSource: 1, Text: "535 5.7.8 bad", Phase: schema.Phase_AUTH, Origin: 1,
+		}},
 		{"SMTPUTF8", dest, "5.6.7", "SMTPUTF8 is required, but was not offered by host h[192.0.2.7]", own(schema.Phase_EHLO, "5.6.7")},
 		{"no transport", "none", "4.3.0", "mail transport unavailable", ownNone(schema.Phase_QUEUE, "4.3.0")},
 		{"local", "local", "5.1.1", `unknown user: "abuse"`, ownNone(schema.Phase_PHASE_UNSPECIFIED, "5.1.1")},
@@ -275,6 +295,26 @@ func TestDeliveryTraps(t *testing.T) {
 			func(e *schema.DeliveryEvent) bool {
 				return e.DelayMs == 1000 && e.Delays.TransmitMs == 500 && e.EnhancedCode == "5.1.1"
 			},
+		},
+		{
+			"Postfix 3.11", `smtp[1]: 3A2DEA28CAE: to=<u@example.net>, relay=h[192.0.2.7]:25, conn_use=2, delay=1, delays=0.1/0/1/0, tls=may:none, dsn=5.1.1, status=bounced (host h[192.0.2.7] said: 550 5.1.1 no (in reply to RCPT TO command))`,
+			func(e *schema.DeliveryEvent) bool {
+				return e.SmtpCode == 550 && e.Delays.BeforeQmgrMs == 100 && e.EnhancedCode == "5.1.1" && e.Phase == schema.Phase_RCPT
+			},
+		},
+		{
+			"a field of a version to come", `smtp[1]: 3A2DEA28CAE: to=<u@example.net>, relay=h[192.0.2.7]:25, delay=1, new_field=x:1?, delays=0/0/1/0.5, dsn=5.1.1, status=bounced (x)`,
+			func(e *schema.DeliveryEvent) bool {
+				return e.DelayMs == 1000 && e.Delays.TransmitMs == 500 && e.EnhancedCode == "5.1.1" && e.Outcome == schema.Outcome_BOUNCED
+			},
+		},
+		{
+			"bare recipient with a field of its own", `smtp[1]: 3A2DEA28CAE: to=<a>, relay=x, new_field=b@example.net>, ` + tail,
+			func(e *schema.DeliveryEvent) bool { return e.Recipient == "a>, relay=x, new_field=b@example.net" },
+		},
+		{
+			"cut within a rune", "smtp[1]: 3A2DEA28CAE: to=<u@example.net>, relay=h[192.0.2.7]:25, delay=1, delays=0/0/1/0, dsn=5.1.1, status=bounced (host h[192.0.2.7] said: 550 5.1.1 \xc3\xbc\xe2\x82",
+			func(e *schema.DeliveryEvent) bool { return e.Text == "550 5.1.1 \u00fc" },
 		},
 		{
 			"Postfix before 2.3", `smtp[1]: 3A2DEA28CAE: to=<u@example.net>, relay=h[192.0.2.7], delay=1, status=bounced (host h[192.0.2.7] said: 550 no (in reply to RCPT TO command))`,

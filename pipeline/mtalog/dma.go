@@ -34,7 +34,9 @@ func (c *Correlator) dma(l *mtaLine, emit emitFunc) (Kind, Reason) {
 		c.queue.touch(e)
 		c.queue.hint(e, 0, "", host, ip)
 		return KindState, ReasonNone
-	case hasPrefix(l.msg, "connect to "), hasPrefix(l.msg, "remote delivery "):
+	case hasPrefix(l.msg, "remote delivery succeeded but QUIT failed: "):
+		return KindNoise, ReasonMTA // "delivery successful" follows
+	case hasPrefix(l.msg, "connect to "), hasPrefix(l.msg, "remote delivery "), hasPrefix(l.msg, dmaGreeting):
 		return c.dmaFailed(l, emit, id)
 	case hasPrefix(l.msg, "delivery failed, bouncing as "):
 		return c.dmaGivenUp(l, emit, id)
@@ -142,8 +144,9 @@ func dmaHost(s string) (host, ip, rest string) {
 //	remote delivery deferred: WORDS
 //	remote delivery to HOST [IP] failed after COMMAND: REPLY
 //	remote delivery failed: WORDS
+//	Could not perform server greeting at HOST [IP]: REPLY
 //
-// The last two are final: "delivery failed, bouncing as" follows and tells the same.
+// The last three are final: "delivery failed, bouncing as" follows and tells the same.
 func (c *Correlator) dmaFailed(l *mtaLine, emit emitFunc, id string) (Kind, Reason) {
 	s := l.text()
 	e := c.lookup(l.host, l.key('m', id))
@@ -166,6 +169,13 @@ func (c *Correlator) dmaFailed(l *mtaLine, emit emitFunc, id string) (Kind, Reas
 	} else if where, ok := strings.CutPrefix(s, "remote delivery failed: "); ok {
 		a.outcome = schema.Outcome_BOUNCED
 		dmaWords(&a, where)
+	} else if where, ok := strings.CutPrefix(s, dmaGreeting); ok {
+		a.outcome, a.phase = schema.Outcome_BOUNCED, schema.Phase_EHLO
+		var rest string
+		a.host, a.ip, rest = dmaHost(where)
+		dmaReply(&a, strings.TrimPrefix(rest, ": "))
+	} else if s == "remote delivery deferred" {
+		a.text, a.phase = s, schema.Phase_TLS // a certificate of its own that cannot be used: the line before says why
 	} else {
 		return KindUnparsed, ReasonShape
 	}
@@ -183,20 +193,39 @@ func dmaWords(a *attempt, s string) {
 	after, ok := strings.CutPrefix(rest, " failed after ")
 	if host != "" && ok {
 		command, reply, _ := strings.Cut(after, ": ")
-		a.host, a.ip, a.text, a.phase = host, ip, reply, dmaPhase(command)
-		if replyCode(reply) {
-			a.origin = schema.Origin_REMOTE_REPLY
-		}
+		a.host, a.ip, a.phase = host, ip, dmaPhase(command)
+		dmaReply(a, reply)
+		return
+	}
+	if reply, ok := strings.CutPrefix(s, "could not perform server greeting: "); ok {
+		a.phase = schema.Phase_EHLO
+		dmaReply(a, reply)
 		return
 	}
 	a.text = s
 	switch {
 	case strings.HasPrefix(s, "DNS lookup failure"):
 		a.phase, a.host, a.ip = schema.Phase_DNS, "", ""
-	case strings.HasPrefix(s, "SSL "), strings.Contains(s, "STARTTLS"):
+	case strings.HasPrefix(s, "SSL "), strings.Contains(s, "STARTTLS"), strings.HasPrefix(s, "Peer did not provide certificate"):
 		a.phase = schema.Phase_TLS
+	case strings.HasPrefix(s, "AUTH "), strings.HasPrefix(s, "Authentication failed"), strings.HasPrefix(s, "SMTP login failed"):
+		a.phase = schema.Phase_AUTH
+		if _, reply, ok := strings.Cut(s, "failed: "); ok && replyCode(reply) {
+			a.text, a.origin = reply, schema.Origin_REMOTE_REPLY
+		}
 	}
 }
+
+// dmaReply takes what the server said, or dma's own words about it ("invalid syntax in reply from server").
+func dmaReply(a *attempt, reply string) {
+	a.text = reply
+	if replyCode(reply) {
+		a.origin = schema.Origin_REMOTE_REPLY
+	}
+}
+
+// dmaGreeting begins the refusal of EHLO and HELO, dma 0.14: net.c, deliver_to_host.
+const dmaGreeting = "Could not perform server greeting at "
 
 // dmaPhase maps the command named behind "failed after": net.c, deliver_to_host.
 func dmaPhase(command string) schema.Phase {

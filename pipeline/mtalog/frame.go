@@ -26,16 +26,22 @@ type frame struct {
 // readFrame takes the syslog header apart: traditional BSD syslog (RFC 3164, section 4.1), the same with an RFC 3339
 // stamp, or RFC 5424, each with or without <PRI>. A reason other than ReasonNone means that the line is none of them.
 func (s *stamps) readFrame(line []byte, in *Input, f *frame) Reason {
+	if s.sameHead(line, in) {
+		f.at, f.host = s.us, s.host
+		return readTag(line, s.length, f)
+	}
 	i := skipPriority(line)
 	if len(line) > i+2 && line[i] == '1' && line[i+1] == ' ' {
 		return s.readFrame5424(line, i+2, in, f)
 	}
 	var n int
 	var reason Reason
+	traditional := false
 	if len(line) > i && line[i]-'0' <= 9 {
 		f.at, n, reason = s.readISO(line[i:], in.Location)
 	} else {
 		f.at, n, reason = s.readTraditional(line[i:], in)
+		traditional = true
 	}
 	if reason != ReasonNone {
 		return reason
@@ -52,15 +58,24 @@ func (s *stamps) readFrame(line []byte, in *Input, f *frame) Reason {
 	if line[i+sp-1] != ':' { // a tag ends in a colon: where it comes first, the line names no host
 		f.host = spanOf(i, i+sp)
 		i += sp + 1
-		if sp = bytes.IndexByte(line[i:], ' '); sp < 0 {
-			sp = len(line) - i
+		if traditional {
+			s.keepHead(line, i, f.host, f.at)
 		}
-		if sp == 0 || line[i+sp-1] != ':' {
-			if bytes.HasPrefix(line[i:], []byte("last message repeated ")) {
-				return ReasonRepeated
-			}
-			return ReasonFrame
+	}
+	return readTag(line, i, f)
+}
+
+// readTag reads the tag that begins at i, and the message behind it.
+func readTag(line []byte, i int, f *frame) Reason {
+	sp := bytes.IndexByte(line[i:], ' ')
+	if sp < 0 {
+		sp = len(line) - i
+	}
+	if sp == 0 || line[i+sp-1] != ':' {
+		if bytes.HasPrefix(line[i:], []byte("last message repeated ")) {
+			return ReasonRepeated
 		}
+		return ReasonFrame
 	}
 	end := i + sp - 1
 	f.msg = spanOf(skipBlanks(line, min(end+1, len(line))), len(line))

@@ -11,7 +11,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Any line is counted once; what it emits is bounded by it and can be encoded; the table survives a round trip.
+// Any line is counted once; what it emits is bounded by it and can be encoded; its header is read the same whatever was read
+// before it; the tables survive a round trip.
 func FuzzLine(f *testing.F) {
 	for _, format := range []string{"mail", "mail.iso", "mail.5424"} {
 		log := lines(readGzip(f, filepath.Join("testdata", "postfix", format+".log.gz")))
@@ -19,9 +20,15 @@ func FuzzLine(f *testing.F) {
 			f.Add(log[i], log[(i*7+5)%len(log)])
 		}
 	}
+	for _, format := range []string{"mail", "mail.5424"} {
+		log := lines(readGzip(f, filepath.Join("testdata", "postfix-3.11", format+".log.gz")))
+		for i := 0; i < len(log); i += 37 {
+			f.Add(log[i], log[(i*5+3)%len(log)])
+		}
+	}
 	f.Add([]byte("Nov 21 08:00:00 h postfix/smtp[1]: AAAAAA1: to=<\"a>, \xff\"@x>, relay=h[::1]:25, delay=1, status=bounced (\xc3"), []byte("<22>1 - - - - -"))
 	f.Fuzz(func(t *testing.T, a, b []byte) {
-		c := NewCorrelator(Config{MaxEntries: 1, MaxBytes: 4096, TTL: 1e9})
+		c := NewCorrelator(Config{MaxEntries: 1, MaxBytes: 4096, TTL: 1e9, MaxDomains: 1})
 		for _, line := range [][]byte{a, b, a} {
 			before := bytes.Clone(line)
 			emitted := 0
@@ -39,6 +46,9 @@ func FuzzLine(f *testing.F) {
 				if ev.Recipient == "" && !bytes.Contains(line, []byte("to=<>")) && ev.Outcome != schema.Outcome_EXPIRED {
 					t.Fatalf("no recipient: %v", ev)
 				}
+				if ev.RemoteRecalled && (ev.RemoteIp != "" || ev.RemoteHost == "") {
+					t.Fatalf("recalled %v", ev)
+				}
 				if ev.Final && ev.Outcome == schema.Outcome_DEFERRED || ev.MtaHost == "" || ev.QueueId == "" {
 					t.Fatalf("event %v", ev)
 				}
@@ -51,6 +61,10 @@ func FuzzLine(f *testing.F) {
 			}
 			if !bytes.Equal(line, before) {
 				t.Fatal("the line was changed")
+			}
+			fresh := NewCorrelator(DefaultConfig()).Line(Input{Line: line, Host: "carrier", Reference: sampleReference}, func(*schema.DeliveryEvent) {})
+			if r.At != fresh.At || r.Host != fresh.Host || r.Daemon != fresh.Daemon {
+				t.Fatalf("%v after other lines, %v alone", r, fresh)
 			}
 		}
 		state := c.AppendState(nil)
@@ -94,7 +108,11 @@ func FuzzDeliveryRoundTrip(f *testing.F) {
 			b = append(b, ", conn_use=2"...)
 		}
 		words := []string{"sent", "deferred", "bounced"}
-		b = append(b, ", delay="+seconds3(delay)+", delays="+seconds3(part)+"/0.01/"+seconds3(delay)+"/2, dsn=4.7.500, status="+words[word%3]+" ("+text+")"...)
+		b = append(b, ", delay="+seconds3(delay)+", delays="+seconds3(part)+"/0.01/"+seconds3(delay)+"/2, "...)
+		if word&8 != 0 {
+			b = append(b, "tls=may:none?, "...)
+		}
+		b = append(b, "dsn=4.7.500, status="+words[word%3]+" ("+text+")"...)
 
 		var m message
 		scanMessage(b, 0, &m)
@@ -127,6 +145,33 @@ func FuzzDeliveryRoundTrip(f *testing.F) {
 		}
 		if scanAnyFields(b, int(m.recipient.to)+from+3, &fields); fields != m {
 			t.Fatalf("fields in any order:\n%+v\nin the usual order:\n%+v\nof %q", fields, m, b)
+		}
+	})
+}
+
+// A header that was logged as cleanup does reads back as the same name and value, whatever the value holds.
+func FuzzHeaderRoundTrip(f *testing.F) {
+	f.Add("X-Tenant", "acme", "s@example.com", true, "")
+	f.Add("Subject", "x from local; from=<a@b> to=<c>: info: header X: y", "", false, "text of the table; from=<x>")
+	f.Add("X", "; from=<", "a b@x", true, " from local")
+	f.Fuzz(func(t *testing.T, name, value, sender string, local bool, note string) {
+		name, sender = strings.Map(keepDomain, strings.ToLower(name)), strings.Map(keepDomain, sender)
+		name = strings.ReplaceAll(name, ":", "")
+		if name == "" || len(name)+len(": ")+len(value) > 200 || strings.ContainsAny(value, "\r\n") || strings.HasPrefix(value, " ") ||
+			strings.Contains(note, "; from=<") {
+			return
+		}
+		client := "client.example.com[192.0.2.2]"
+		if local {
+			client = "local"
+		}
+		line := []byte("4jWlpz2sbgz13: info: header " + name + ": " + value + " from " + client + "; from=<" + sender + "> to=<u@example.net>")
+		if note != "" {
+			line = append(line, ": "+note...)
+		}
+		var m message
+		if scanMessage(line, 0, &m); m.shape != shapeHeader || string(m.header.of(line)) != name || string(m.value.of(line)) != value {
+			t.Fatalf("shape %d, %q: %q of %q", m.shape, m.header.of(line), m.value.of(line), line)
 		}
 	})
 }

@@ -1,5 +1,7 @@
 package mtalog
 
+import "bytes"
+
 // The lines of Postfix that say nothing about a delivery, by their first words. They are listed so that what is not
 // listed can be counted as unparsed: a new version's new form is noticed, not lost. The words are those of the message
 // formats in Postfix's sources (src/smtp, src/smtpd, src/qmgr, src/cleanup, src/bounce, src/postscreen, src/postsuper,
@@ -45,8 +47,6 @@ func bareShape(b []byte) shape {
 		known = hasPrefix(b, "Anonymous TLS connection ") || hasPrefix(b, "ALLOWLIST")
 	case 'B':
 		known = hasPrefix(b, "BDAT ") || hasPrefix(b, "BLACKLIST") || hasPrefix(b, "BARE ")
-	case '>', '<', '=':
-		known = hasPrefix(b, "> ") || hasPrefix(b, "< ") || hasPrefix(b, "=== ") // debug_peer_list: the conversation
 	case 'C':
 		known = hasPrefix(b, "CONNECT ") || hasPrefix(b, "COMMAND ") || hasPrefix(b, "Cannot start TLS: ")
 	case 'D':
@@ -128,10 +128,46 @@ func bareShape(b []byte) shape {
 	case 'w':
 		known = hasPrefix(b, "warning: ") || hasPrefix(b, "write ") || hasPrefix(b, "waiting for the Postfix mail system")
 	}
-	if known {
+	if known || debugging(b) {
 		return shapeNoise
 	}
 	return shapeUnknown
+}
+
+// debugging tells what daemons write with -v (master(5)) or for debug_peer_list: the name of a C function, attributes of
+// their protocols, the SMTP conversation. There are thousands of forms, and no delivery among them.
+func debugging(b []byte) bool {
+	underscore := false
+	for k, c := range b {
+		switch {
+		case c-'a' <= 'z'-'a' || c-'0' <= 9:
+			continue
+		case c == '_':
+			underscore = true
+			continue
+		case c == '[' && underscore:
+			return true // of a recursive one
+		case c == ':' && underscore:
+			return k+1 < len(b) && b[k+1] == ' '
+		case c == ' ' && underscore:
+			return bytes.HasPrefix(b[k:], []byte(" = ")) // a parameter
+		}
+		underscore = false
+		break
+	}
+	for _, words := range [...]string{
+		"> ", "< ", ">>> ", "<<< ", "=== ", "send attr ", "private/", "public/", "connection established", "connection closed",
+		"initial envelope ", "extracted envelope ", "start sorted ", "end sorted ", "fd=", "event: ", "trying... ", "Using ", "server features: ",
+		"cleanup flags = ", "before input_transp_cleanup: ", "after input_transp_cleanup: ", "request: ", "request ignored",
+		"done ", "fsspace: ", "connecting to ", "reply: SMFIR_", "process generation: ", "master disconnect ", "global TLS level: ",
+		"wakeup ", "proxymap stream disconnect", "idle timeout ", "abort all milters", "free ", "report ", "send ", "receive ",
+		"disconnect event ", "defer site ", "PUSH boundary ", "POP boundary ", "header: ", "smtpd_", "rewrite ", "resolve ",
+	} {
+		if hasPrefix(b, words) {
+			return true
+		}
+	}
+	return bytes.Contains(b[:min(len(b), 80)], []byte(": wanted attribute: "))
 }
 
 // queueNoise judges what follows a queue id. A failure at one of several MX hosts is logged once with the queue id and
@@ -185,11 +221,11 @@ func queueNoise(b []byte) bool {
 	case 'o':
 		return hasPrefix(b, "ok: ")
 	case 'p':
-		return hasPrefix(b, "postmaster ") || hasPrefix(b, "placed on hold") || hasPrefix(b, "prepend: ") ||
+		return hasPrefix(b, "postmaster ") || hasPrefix(b, "placed ") || hasPrefix(b, "prepend: ") ||
 			hasPrefix(b, "pass: ") || hasPrefix(b, "passing ")
 	case 'r':
 		return hasPrefix(b, "resent-message-id=") || hasPrefix(b, "reject: ") || hasPrefix(b, "replac") ||
-			hasPrefix(b, "redirect: ") || hasPrefix(b, "reply ") || hasPrefix(b, "released from hold") || hasPrefix(b, "renamed ") ||
+			hasPrefix(b, "redirect: ") || hasPrefix(b, "reply ") || hasPrefix(b, "recipient limit ") || hasPrefix(b, "read") || hasPrefix(b, "released from hold") || hasPrefix(b, "renamed ") ||
 			hasPrefix(b, "reject_warning: ")
 	case 's':
 		return hasPrefix(b, "sender ") || hasPrefix(b, "skipped, still being delivered") || hasPrefix(b, "strip: ") ||

@@ -3,12 +3,37 @@ package mtalog
 import "time"
 
 // stamps reads time stamps. It holds the last minute read without a year, because finding the year and the zone's
-// offset costs more than the rest of the line; it is a cache and no state.
+// offset costs more than the rest of the line, and the last stamp with its host, because the next line mostly has the
+// same; both are caches and no state.
 type stamps struct {
 	location *time.Location
 	minute   uint32 // month, day, hour and minute, packed; 0 is none
 	at       int64  // Unix seconds of that minute in the latest year that fits
 	next     int64  // Unix seconds of that minute in the following year that has the day
+
+	// The beginning of the last line with such a stamp: "Nov 21 08:28:19 mta1 ". It fits only while the minute does.
+	head   [64]byte
+	length int   // of head; 0 is none
+	host   span  // in head
+	us     int64 // Unix microseconds
+}
+
+// sameHead reports whether the line begins with the stamp and the host of the last one, which then mean the same.
+func (s *stamps) sameHead(line []byte, in *Input) bool {
+	if s.length == 0 || len(line) < s.length || string(line[:s.length]) != string(s.head[:s.length]) || in.Location != s.location {
+		return false
+	}
+	limit := in.Reference.Unix() + int64(futureSlack/time.Second)
+	return s.at+60 <= limit && s.next > limit
+}
+
+// keepHead remembers line[:n], a stamp without a year and a host with a blank behind each.
+func (s *stamps) keepHead(line []byte, n int, host span, us int64) {
+	s.length = 0
+	if n <= len(s.head) {
+		s.length = copy(s.head[:], line[:n])
+		s.host, s.us = host, us
+	}
 }
 
 // readTraditional reads "Nov 21 08:28:19" and "Nov  1 08:28:19", with an optional fraction, and returns Unix
@@ -58,7 +83,7 @@ func (s *stamps) readTraditional(b []byte, in *Input) (us int64, n int, reason R
 
 // findYear sets at and next. February 29 exists every four years, or eight around 2100.
 func (s *stamps) findYear(month, day, hour, minute, second uint32, limit int64, loc *time.Location) bool {
-	s.minute, s.location = 0, loc
+	s.minute, s.location, s.length = 0, loc, 0
 	if loc == nil {
 		loc = time.UTC
 	}

@@ -71,8 +71,9 @@ type attempt struct {
 	host, ip, relay     string
 	port                int32
 	source              string // our address
-	delayMS             int64
-	hasDelay            bool
+	delayMS, tookMS     int64  // since the message came, and of this attempt
+	hasDelay, hasTook   bool
+	transport           string // what delivers, by the MTA's own name; empty where the line does not say
 	enhanced            string // by the MTA, where the reply has none of its own
 	run                 int64
 	suspended           bool
@@ -92,16 +93,38 @@ func (a *attempt) codes() (code int32, enhanced string, source schema.EnhancedSo
 	return code, "", schema.EnhancedSource_ENHANCED_NONE
 }
 
+// by returns what delivers: the MTA's transport, else the syslog tag.
+func (l *mtaLine) by(a *attempt) string {
+	if a.transport != "" {
+		return a.transport
+	}
+	return l.instance
+}
+
 // record emits the event of an attempt and updates its entry, whose key is l.id.
 func (c *Correlator) record(l *mtaLine, emit emitFunc, a *attempt) {
-	ev := c.newEvent(l.format, l.host, l.instance)
+	ev := c.newEvent(l.format, l.host, l.by(a))
 	ev.QueueId = a.queueID
 	ev.Recipient, ev.OriginalRecipient, ev.Domain = a.recipient, a.original, domainOf(a.recipient)
 	ev.Outcome = a.outcome
 	ev.Final = a.outcome == schema.Outcome_DELIVERED || a.outcome == schema.Outcome_BOUNCED
+	if a.outcome == schema.Outcome_DELIVERED {
+		if a.ip != "" || a.origin == schema.Origin_REMOTE_REPLY {
+			a.phase = schema.Phase_EOM
+		}
+		if a.origin == schema.Origin_ORIGIN_UNSPECIFIED {
+			a.origin = schema.Origin_LOCAL_MTA // no reply is logged
+		}
+	}
 	ev.Text, ev.Phase, ev.Origin = a.text, a.phase, a.origin
 	ev.RemoteHost, ev.RemoteIp, ev.Relay, ev.RelayPort, ev.SourceIp = a.host, a.ip, a.relay, a.port, a.source
 	ev.DelayMs, ev.HasDelay = a.delayMS, a.hasDelay
+	if a.hasTook {
+		// One number for the attempt as a whole, connection included: all of it stands as transmission.
+		c.delays.Reset()
+		c.delays.InQmgrMs, c.delays.TransmitMs = max(a.delayMS-a.tookMS, 0), a.tookMS
+		ev.Delays = &c.delays
+	}
 	ev.SmtpCode, ev.EnhancedCode, ev.EnhancedSource = a.codes()
 	if a.outcome != schema.Outcome_DELIVERED {
 		c.raw.Line = l.raw()
@@ -125,7 +148,7 @@ func (c *Correlator) give(l *mtaLine, emit emitFunc, e *entry, k int, queueID, t
 		c.queue.blame(e, k, cause{
 			at: c.frame.at, code: code, enhanced: enhanced, source: source, text: cutText(fresh.text, maxRawBytes),
 			phase: fresh.phase, origin: fresh.origin, host: fresh.host, ip: fresh.ip,
-			instance: l.instance,
+			instance: l.by(fresh),
 		})
 	}
 	ev := c.newEvent(l.format, l.host, l.instance)
@@ -220,24 +243,23 @@ func unitDelay(s string) (ms int64, ok bool) {
 	return ms, ok
 }
 
-// unescape decodes the octal escapes (and \t) that Exim and Sendmail write for bytes that are not printable ASCII. A
-// literal \n between the lines of a reply stays: smtpreply reads it.
+// unescape decodes the octal escapes that Exim and Sendmail write for bytes that are not printable ASCII. Neither escapes
+// a backslash, so what would be printable stays: the remote wrote it so. A literal \n between the lines of a reply stays,
+// too: smtpreply reads it.
 func unescape(s string) string {
 	if strings.IndexByte(s, '\\') < 0 {
 		return s
 	}
 	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
-		switch {
-		case s[i] == '\\' && i+3 < len(s) && s[i+1]-'0' <= 3 && s[i+2]-'0' <= 7 && s[i+3]-'0' <= 7:
-			b = append(b, (s[i+1]-'0')<<6|(s[i+2]-'0')<<3|(s[i+3]-'0'))
-			i += 3
-		case s[i] == '\\' && i+1 < len(s) && s[i+1] == 't':
-			b = append(b, '\t')
-			i++
-		default:
-			b = append(b, s[i])
+		if s[i] == '\\' && i+3 < len(s) && s[i+1]-'0' <= 3 && s[i+2]-'0' <= 7 && s[i+3]-'0' <= 7 {
+			if v := (s[i+1]-'0')<<6 | (s[i+2]-'0')<<3 | (s[i+3] - '0'); v < ' ' || v >= 0x7f {
+				b = append(b, v)
+				i += 3
+				continue
+			}
 		}
+		b = append(b, s[i])
 	}
 	return clean(b)
 }

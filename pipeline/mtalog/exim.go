@@ -1,10 +1,6 @@
 package mtalog
 
-import (
-	"strings"
-
-	"carom.dev/carom/schema"
-)
+import "strings"
 
 // Exim's main log is "ID FLAG ADDRESS FIELDS", in its own file or through syslog. Exim specification, chapter "Log files".
 
@@ -47,7 +43,7 @@ func (c *Correlator) exim(l *mtaLine, emit emitFunc) (Kind, Reason) {
 	rest := l.msg[n+1:]
 	if len(rest) > 3 && rest[2] == ' ' {
 		switch string(rest[:2]) {
-		case "<=":
+		case "<=", "(=": // (= : accepted, and the client told that it was not
 			return c.eximArrival(l, n)
 		case "=>", "->", ">>":
 			return c.eximDelivered(l, emit, n)
@@ -60,16 +56,56 @@ func (c *Correlator) exim(l *mtaLine, emit emitFunc) (Kind, Reason) {
 			return KindUnparsed, ReasonShape // a flag that is not known
 		}
 	}
-	if hasPrefix(rest, "Completed") || hasPrefix(rest, "removed by ") || hasPrefix(rest, "cancelled by ") {
-		e := c.lookup(l.host, l.key('m', string(l.msg[:n])))
-		if e == nil {
-			return KindState, ReasonUnknownEntry
-		}
-		c.stats.Waiting += uint64(len(e.waiting))
-		c.queue.remove(e)
-		return KindState, ReasonNone
+	switch {
+	case hasPrefix(rest, "H="):
+		return c.eximHint(l, n)
+	case hasPrefix(rest, "Completed"), hasPrefix(rest, "removed by "), hasPrefix(rest, "cancelled by "),
+		hasPrefix(rest, "Frozen"), hasPrefix(rest, "address <"), hasPrefix(rest, "sender address changed to <"):
+		return c.eximFate(l, emit, n)
 	}
 	return KindNoise, ReasonMTA
+}
+
+// eximFate reads what becomes of a whole message.
+func (c *Correlator) eximFate(l *mtaLine, emit emitFunc, n int) (Kind, Reason) {
+	e := c.lookup(l.host, l.key('m', string(l.msg[:n])))
+	if e == nil {
+		return KindState, ReasonUnknownEntry
+	}
+	c.queue.touch(e)
+	s := l.text()
+	id, words := s[:n], s[n+1:]
+	switch {
+	case strings.HasPrefix(words, "cancelled by "):
+		// A person gave up, or timeout_frozen_after: the sender gets a bounce, "Completed" follows.
+		if len(e.waiting) == 0 {
+			return KindState, ReasonNobody
+		}
+		for len(e.waiting) > 0 {
+			c.give(l, emit, e, 0, id, words, nil)
+		}
+		return KindEvent, ReasonNone
+	case strings.HasPrefix(words, "Frozen"):
+		e.nrcpt = 1 // of Exim's no more than that it has been frozen
+	case strings.HasPrefix(words, "sender address changed to <"):
+		if sender, _, ok := cutAddress(words[len("sender address changed to "):]); ok {
+			c.queue.setString(e, &e.sender, sender)
+			c.learnSender(e, FormatExim)
+			c.bound()
+		}
+	case strings.HasPrefix(words, "address <"):
+		addr, rest, ok := cutAddress(words[len("address "):])
+		for k := len(e.waiting) - 1; ok && strings.HasPrefix(rest, " marked delivered by ") && k >= 0; k-- {
+			if r := &e.waiting[k]; strings.EqualFold(r.address, addr) || strings.EqualFold(r.original, addr) {
+				c.stats.Waiting++
+				c.queue.finish(e, k)
+			}
+		}
+	default: // "removed by" without a bounce
+		c.stats.Waiting += uint64(len(e.waiting))
+		c.queue.remove(e)
+	}
+	return KindState, ReasonNone
 }
 
 // eximStamp returns the length of Exim's stamp and the blank behind it, or 0.
@@ -135,243 +171,4 @@ func (c *Correlator) eximPiece(l *mtaLine) (kind Kind, reason Reason, done bool)
 	l.msg = []byte(e.note)
 	c.queue.remove(e)
 	return 0, 0, false
-}
-
-// eximArrival reads "ID <= SENDER ... S=SIZE id=MESSAGE-ID T=...".
-func (c *Correlator) eximArrival(l *mtaLine, n int) (Kind, Reason) {
-	s := l.text()
-	sender, rest := eximWord(s[n+4:])
-	key := l.key('m', s[:n])
-	if e := c.lookup(l.host, key); e != nil && e.known {
-		c.stats.Replaced++
-		c.queue.remove(e)
-	}
-	e := c.open(l.host, key, &l.in)
-	e.known, e.hasSender = true, true
-	if sender == "<>" {
-		sender = ""
-	}
-	c.queue.setString(e, &e.sender, sender)
-	if k := strings.Index(rest, " S="); k >= 0 {
-		size, digits := readInt([]byte(rest[k+3:]))
-		e.size = size
-		if id, ok := strings.CutPrefix(rest[k+3+digits:], " id="); ok {
-			id, _, _ = strings.Cut(id, " ")
-			c.queue.setString(e, &e.messageID, "<"+id+">") // Exim cuts the brackets off
-		}
-	}
-	c.bound()
-	return KindState, ReasonNone
-}
-
-// eximWord cuts an address off: up to the first blank behind its quoted local part, if it has one.
-func eximWord(s string) (word, rest string) {
-	i := quotedEnd(s, 0)
-	k := strings.IndexByte(s[i:], ' ')
-	if k < 0 {
-		return s, ""
-	}
-	return s[:i+k], s[i+k:]
-}
-
-// eximAddress reads "ADDRESS [<ORIGINAL>]" and returns what follows: a blank and the fields, or a colon and the words.
-// Pipes and files may hold blanks: there the angle bracket ends them.
-func eximAddress(s string) (addr, original, rest string) {
-	addr, rest = eximWord(s)
-	if bare, ok := strings.CutSuffix(addr, ":"); ok && len(bare) > 0 && bare[0] != ':' {
-		return bare, "", ": " + strings.TrimPrefix(rest, " ")
-	}
-	if addr != "" && strings.IndexByte("|/>", addr[0]) >= 0 {
-		if k := strings.Index(s, " <"); k > 0 {
-			addr, rest = s[:k], s[k:]
-		}
-	}
-	if o, after, ok := cutAddress(strings.TrimPrefix(rest, " ")); ok {
-		return addr, o, after
-	}
-	return addr, "", rest
-}
-
-// eximFields reads " R=r T=t H=host [ip]:port X=..." into a and returns the words behind the first ": " outside of
-// quotes, if there are any.
-func eximFields(s string, a *attempt) (words string, ok bool) {
-	for s != "" {
-		if w, found := strings.CutPrefix(s, ": "); found {
-			return w, true
-		}
-		if s[0] != ' ' { // the end of a field that is of no interest
-			k := strings.IndexByte(s, ' ')
-			if k < 0 {
-				return "", true
-			}
-			if k > 0 && s[k-1] == ':' {
-				return s[k+1:], true
-			}
-			s = s[k:]
-			continue
-		}
-		s = s[1:]
-		switch {
-		case strings.HasPrefix(s, "H="):
-			a.host, s = eximWord(s[2:])
-			if bare, found := strings.CutSuffix(a.host, ":"); found {
-				a.host = bare
-				return strings.TrimPrefix(s, " "), true
-			}
-			if ip, found := strings.CutPrefix(s, " ["); found {
-				if a.ip, a.port, s, ok = eximPeer(ip); !ok {
-					return "", false
-				}
-			}
-		case strings.HasPrefix(s, "I=["):
-			if a.source, _, s, ok = eximPeer(s[3:]); !ok {
-				return "", false
-			}
-		case strings.HasPrefix(s, "F=<"):
-			if a.sender, s, ok = cutAddress(s[2:]); !ok {
-				return "", false
-			}
-			a.hasSender = true
-		case strings.HasPrefix(s, "P=<"):
-			if _, s, ok = cutAddress(s[2:]); !ok {
-				return "", false
-			}
-		case strings.HasPrefix(s, "QT="):
-			v, rest := eximWord(s[3:])
-			bare, last := strings.CutSuffix(v, ":")
-			a.delayMS, a.hasDelay = unitDelay(bare)
-			if s = rest; last {
-				return strings.TrimPrefix(rest, " "), true
-			}
-		default:
-			if k := strings.IndexAny(s, "\" "); k >= 0 && s[k] == '"' { // DN="...", which may hold anything but quotes
-				if q := strings.IndexByte(s[k+1:], '"'); q >= 0 {
-					s = s[k+q+2:]
-				} else {
-					return "", false
-				}
-			} else if k < 0 {
-				return "", true
-			} else if k > 0 && s[k-1] == ':' {
-				return s[k+1:], true
-			} else {
-				s = s[k:]
-			}
-		}
-	}
-	return "", true
-}
-
-// eximPeer reads "IP]" or "IP]:PORT".
-func eximPeer(s string) (ip string, port int32, rest string, ok bool) {
-	ip, rest, ok = strings.Cut(s, "]")
-	if len(rest) > 1 && rest[0] == ':' && rest[1]-'0' <= 9 {
-		v, n := readInt([]byte(rest[1:]))
-		port, rest = int32(v&0xffff), rest[1+n:]
-	}
-	return ip, port, rest, ok
-}
-
-// eximDelivered reads "ID => ADDRESS [<ORIGINAL>] FIELDS [C="REPLY"] [QT=..]".
-func (c *Correlator) eximDelivered(l *mtaLine, emit emitFunc, n int) (Kind, Reason) {
-	s := l.text()
-	a := attempt{queueID: s[:n], outcome: schema.Outcome_DELIVERED}
-	var rest string
-	a.recipient, a.original, rest = eximAddress(s[n+4:])
-	if a.recipient == "" || rest == "" {
-		return KindUnparsed, ReasonCut
-	}
-	if before, reply, ok := strings.Cut(rest, ` C="`); ok {
-		rest = before
-		if k := strings.LastIndexByte(reply, '"'); k >= 0 {
-			rest += reply[k+1:]
-			reply = reply[:k]
-		}
-		a.text, a.origin = unescape(reply), schema.Origin_REMOTE_REPLY
-	}
-	if _, ok := eximFields(rest, &a); !ok {
-		return KindUnparsed, ReasonFields
-	}
-	a.relay = a.host
-	l.key('m', a.queueID)
-	c.record(l, emit, &a)
-	return KindEvent, ReasonNone
-}
-
-// eximFailed reads "ID ** ADDRESS [<ORIGINAL>] FIELDS: WORDS" and
-// "ID == ADDRESS [<ORIGINAL>] FIELDS defer (ERRNO)[ FIELDS]: WORDS".
-func (c *Correlator) eximFailed(l *mtaLine, emit emitFunc, n int) (Kind, Reason) {
-	s := l.text()
-	a := attempt{queueID: s[:n], outcome: schema.Outcome_BOUNCED, origin: schema.Origin_LOCAL_MTA}
-	deferred := s[n+1] == '='
-	var rest string
-	a.recipient, a.original, rest = eximAddress(s[n+4:])
-	if a.recipient == "" || rest == "" {
-		return KindUnparsed, ReasonCut
-	}
-	errno := int64(0)
-	if deferred {
-		a.outcome = schema.Outcome_DEFERRED
-		fields, after, ok := strings.Cut(rest, " defer (")
-		if !ok {
-			return KindUnparsed, ReasonCut
-		}
-		eximFields(fields, &a)
-		number, after, ok := strings.Cut(after, ")")
-		digits, minus := strings.CutPrefix(number, "-")
-		v, used := readInt([]byte(digits))
-		if !ok || used == 0 || used != len(digits) {
-			return KindUnparsed, ReasonCut
-		}
-		if errno = v; minus {
-			errno = -v
-		}
-		rest = after
-	}
-	words, ok := eximFields(rest, &a)
-	if !ok {
-		return KindUnparsed, ReasonFields
-	}
-	a.relay = a.host
-	key := l.key('m', a.queueID)
-	const gaveUp = "retry timeout exceeded"
-	if before, ended := strings.CutSuffix(words, gaveUp); ended && !deferred {
-		e := c.open(l.host, key, &l.in)
-		k := c.eximWaiting(e, a.recipient, a.original)
-		var fresh *attempt
-		if before = strings.TrimSuffix(before, ": "); before != "" {
-			eximWords(before, 0, &a)
-			a.text = unescape(a.text)
-			fresh = &a
-		}
-		c.give(l, emit, e, k, a.queueID, gaveUp, fresh)
-		c.bound()
-		return KindEvent, ReasonNone
-	}
-	eximWords(words, errno, &a)
-	a.text = unescape(a.text)
-	if (errno <= -51 && errno >= -56) || strings.HasPrefix(words, "retry time not reached") {
-		// ERRNO_RRETRY to ERRNO_TRETRY in src/macros.h: nothing was tried.
-		a.outcome, a.suspended, a.phase = schema.Outcome_SUSPENDED, true, schema.Phase_QUEUE
-	}
-	c.record(l, emit, &a)
-	return KindEvent, ReasonNone
-}
-
-// eximWaiting finds a recipient by its whole name, else by its address; one that was never heard of is added.
-func (c *Correlator) eximWaiting(e *entry, addr, original string) int {
-	id := recipientID{addr, original}
-	if k := e.find(id); k >= 0 {
-		return k
-	}
-	if original == "" {
-		// QUIRK: where the router gives up, the line names the address as submitted and nothing else; before, it stood in
-		// angle brackets behind the lower-case one (testdata/exim).
-		for k := range e.waiting {
-			if r := &e.waiting[k]; strings.EqualFold(r.address, addr) || strings.EqualFold(r.original, addr) {
-				return k
-			}
-		}
-	}
-	return c.queue.wait(e, id)
 }

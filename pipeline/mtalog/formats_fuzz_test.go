@@ -112,7 +112,8 @@ func FuzzSendmailFailure(f *testing.F) {
 		if !ok {
 			return
 		}
-		head := "Nov 21 08:41:36 mta1 sm-mta[196]: 6AL8fZ7l000188: to=<" + to + ">, delay=00:00:01, pri=3, relay=h. [192.0.2.7], dsn=5.1.1, reply=" + reply + ", stat="
+		printed := func(s string) string { return strings.ReplaceAll(s, `\`, `\\`) } // str2prt
+		head := "Nov 21 08:41:36 mta1 sm-mta[196]: 6AL8fZ7l000188: to=<" + printed(to) + ">, delay=00:00:01, pri=3, relay=h. [192.0.2.7], dsn=5.1.1, reply=" + reply + ", stat="
 		readBack(t, head+"Deferred: "+reply, to, reply, schema.Outcome_DEFERRED)
 		readBack(t, head+"User unknown", to, reply, schema.Outcome_BOUNCED)
 	})

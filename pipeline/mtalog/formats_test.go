@@ -88,8 +88,8 @@ func TestTrapsOfEachFormat(t *testing.T) {
 			exim23 + `** d@x R=r T=t H=h [192.0.2.7]: SMTP timeout after end of data (9 bytes written): retry timeout exceeded`,
 		}, []string{
 			`"a: b"@x bounced orig=o@x attempt=1 phase=mail code=550 ip=2001:db8::7 text=550 refusé`,
-			`b@x delivered attempt=1 code=250 enhanced=2.0.0/REMOTE ip=192.0.2.7 delay=1m2.5s text=250 2.0.0 "ok"`,
-			`c@x delivered attempt=1 code=250 ip=192.0.2.7 text=250 ok`,
+			`b@x delivered attempt=1 phase=eom code=250 enhanced=2.0.0/REMOTE ip=192.0.2.7 delay=1m2.5s text=250 2.0.0 "ok"`,
+			`c@x delivered attempt=1 phase=eom code=250 ip=192.0.2.7 text=250 ok`,
 			`d@x expired attempt=1 phase=queue text=retry timeout exceeded cause=eom/0/SMTP timeout after end of data (9 bytes written)`,
 		}},
 		{"exim: pieces of a long line through syslog are joined by process", []string{
@@ -157,7 +157,7 @@ func TestTrapsOfEachFormat(t *testing.T) {
 			haraka + `.2] [outbound] bouncing mail: 554 5.7.1 no`,
 		}, []string{
 			"c@x deferred from=s@x attempt=1 phase=rcpt code=450 enhanced=4.2.2/REMOTE text=450 4.2.2 full",
-			"a@x delivered from=s@x attempt=1 ip=192.0.2.7 delay=250ms text=Ok",
+			"a@x delivered from=s@x attempt=1 phase=eom ip=192.0.2.7 delay=250ms text=Ok",
 			"c@x expired from=s@x attempt=2 phase=queue text=Too many failures (Tried all MXs) cause=eom/0/Ongoing connection failed to 192.0.2.8:25 : socket timeout waiting on dot",
 			"b@y bounced from=s@x attempt=1 code=554 enhanced=5.7.1/REMOTE text=554 5.7.1 no",
 		}},

@@ -4,17 +4,32 @@ import (
 	"bytes"
 	"strings"
 
+	"carom.dev/carom/pipeline/site"
 	"carom.dev/carom/schema"
 )
 
-// Sendmail 8 writes "QID: from=<s>, ..., nrcpts=N, msgid=<id>, ..." on arrival and, per attempt and host, "QID: to=<r>[,<r>],
+// Sendmail 8 writes "QID: from=<s>, ..., nrcpts=N, msgid=<id>, ..." on arrival and, per attempt, "QID: to=<r>[,<r>],
 // [ctladdr=..,] delay=, xdelay=, mailer=, pri=, relay=host [ip], dsn=, [reply=..,] stat=..". An expiry is a line of its own,
 // "QID: QID2: sender notify: Cannot send message for ...", without a recipient. sendmail/deliver.c, logdelivery.
 
 func (c *Correlator) sendmail(l *mtaLine, emit emitFunc) (Kind, Reason) {
-	n := bytes.IndexByte(l.msg[:min(len(l.msg), 24)], ':')
+	if hasPrefix(l.msg, "AUTH=server, ") {
+		return c.sendmailLogin(l)
+	}
+	n := bytes.IndexByte(l.msg[:min(len(l.msg), 32)], ':')
+	if n > 0 && l.msg[n-1] == ']' {
+		var kind Kind
+		var reason Reason
+		var done bool
+		if n, kind, reason, done = c.sendmailPiece(l, n); done {
+			return kind, reason
+		}
+	}
 	if n < 8 || !hasPrefix(l.msg[n:], ": ") || !alphanumeric(l.msg[:n]) || !bytes.ContainsAny(l.msg[:n], "0123456789") {
 		return KindNoise, ReasonMTA // daemons, STARTTLS, NOQUEUE, rulesets
+	}
+	if bytes.IndexByte(l.msg, '\\') >= 0 {
+		l.str = sendmailPrinted(l.text())
 	}
 	rest := l.msg[n+2:]
 	switch {
@@ -22,9 +37,6 @@ func (c *Correlator) sendmail(l *mtaLine, emit emitFunc) (Kind, Reason) {
 		return c.sendmailArrival(l, n)
 	case hasPrefix(rest, "to="):
 		return c.sendmailTo(l, emit, n)
-	case hasPrefix(rest, "timeout waiting for input from "), hasPrefix(rest, "ruleset=tls_"),
-		hasPrefix(rest, "SYSERR(") && bytes.Contains(rest[:min(len(rest), 80)], []byte("): timeout writing message to ")):
-		return c.sendmailHint(l, n)
 	case hasPrefix(rest, "done; "):
 		e := c.lookup(l.host, l.key('m', string(l.msg[:n])))
 		if e == nil {
@@ -33,7 +45,80 @@ func (c *Correlator) sendmail(l *mtaLine, emit emitFunc) (Kind, Reason) {
 		c.queue.remove(e)
 		return KindState, ReasonNone
 	}
+	if hint, ok := sendmailTrouble(l.text()[n+2:]); ok {
+		return c.sendmailHint(l, n, hint)
+	}
 	return c.sendmailNotice(l, emit, n)
+}
+
+// sendmailPiece joins the pieces "QID[k]: TEXT ..." into which Sendmail cuts a long line; the last one does not end in an
+// ellipsis (sendmail/conf.c, sm_syslog). n is the length of what stands before the colon, in the end of the id alone.
+func (c *Correlator) sendmailPiece(l *mtaLine, n int) (id int, kind Kind, reason Reason, done bool) {
+	open := bytes.IndexByte(l.msg[:n], '[')
+	if open < 8 || !alphanumeric(l.msg[:open]) || !hasPrefix(l.msg[n:], ": ") {
+		return n, 0, 0, false
+	}
+	k, digits := readInt(l.msg[open+1:])
+	if digits == 0 || open+1+digits+1 != n || k < 1 {
+		return n, 0, 0, false
+	}
+	key := l.key('p', string(l.msg[:open]))
+	e := c.lookup(l.host, key)
+	switch {
+	case k == 1 && e == nil:
+		e = c.open(l.host, key, &l.in)
+	case k == 1:
+		c.queue.setString(e, &e.note, "")
+	case e == nil:
+		return n, KindUnparsed, ReasonCut, true // its begin was never seen
+	case e.done != k-1:
+		c.queue.remove(e)
+		return n, KindUnparsed, ReasonCut, true
+	}
+	c.queue.touch(e)
+	text, more := bytes.CutSuffix(l.msg[n+2:], []byte(" ..."))
+	if len(e.note)+len(text) < MaxLineBytes/4 {
+		c.queue.setString(e, &e.note, e.note+clean(text))
+	}
+	if e.done = k; more {
+		c.bound()
+		return n, KindState, ReasonHint, true
+	}
+	l.joined = true
+	l.msg = []byte(string(l.msg[:open]) + ": " + e.note)
+	c.queue.remove(e)
+	return open, 0, 0, false
+}
+
+// sendmailPrinted undoes what sm_syslog does to every line (sendmail/util.c, str2prt).
+func sendmailPrinted(s string) string {
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' || i+1 == len(s) {
+			b = append(b, s[i])
+			continue
+		}
+		switch next := s[i+1]; {
+		case next == '\\':
+			b = append(b, '\\')
+			i++
+		case next == 't':
+			b = append(b, '\t')
+			i++
+		case next == 'n':
+			b = append(b, '\n')
+			i++
+		case next == 'r':
+			b = append(b, '\r')
+			i++
+		case i+3 < len(s) && next-'0' <= 3 && s[i+2]-'0' <= 7 && s[i+3]-'0' <= 7:
+			b = append(b, (next-'0')<<6|(s[i+2]-'0')<<3|(s[i+3]-'0'))
+			i += 3
+		default:
+			b = append(b, '\\')
+		}
+	}
+	return clean(b)
 }
 
 // sendmailArrival reads "from=<s>, size=, class=, nrcpts=, msgid=<id>, ...". A queue run may repeat it.
@@ -42,8 +127,12 @@ func (c *Correlator) sendmailArrival(l *mtaLine, n int) (Kind, Reason) {
 	rest := s[n+2+len("from="):]
 	sender, after, ok := cutAddress(rest)
 	if !ok {
-		sender, after, _ = strings.Cut(rest, ",")
-		after = "," + after
+		end := quotedEnd(rest, 0)
+		k := strings.IndexByte(rest[end:], ',')
+		if k < 0 {
+			return KindUnparsed, ReasonCut
+		}
+		sender, after = rest[:end+k], rest[end+k:]
 	}
 	e := c.open(l.host, l.key('m', s[:n]), &l.in)
 	e.known, e.hasSender = true, true
@@ -56,8 +145,12 @@ func (c *Correlator) sendmailArrival(l *mtaLine, n int) (Kind, Reason) {
 		after = after[k:]
 	}
 	if k := strings.Index(after, ", msgid="); k >= 0 {
-		id, _, _ := strings.Cut(after[k+len(", msgid="):], ", ")
+		id, rest, _ := strings.Cut(after[k+len(", msgid="):], ", ")
 		c.queue.setString(e, &e.messageID, id)
+		after = ", " + rest
+	}
+	if c.site.Labels() {
+		c.sendmailFacts(l, e, after)
 	}
 	if e.nrcpt == 0 {
 		c.queue.remove(e) // every recipient was refused: nothing will follow
@@ -66,200 +159,130 @@ func (c *Correlator) sendmailArrival(l *mtaLine, n int) (Kind, Reason) {
 	return KindState, ReasonNone
 }
 
-// sendmailHint keeps where a conversation broke for the delivery line that follows it.
-func (c *Correlator) sendmailHint(l *mtaLine, n int) (Kind, Reason) {
-	s := l.text()
-	phase := schema.Phase_PHASE_UNSPECIFIED
-	switch words := s[n+2:]; {
-	case strings.HasPrefix(words, "SYSERR("):
-		phase = schema.Phase_DATA // the message was being written
-	case strings.HasPrefix(words, "ruleset=tls_"):
-		phase = schema.Phase_TLS
-	default:
-		if _, what, ok := strings.Cut(words, " during client "); ok {
-			phase = sendmailPhase(what)
-		}
+// sendmailFacts takes what the end of an arrival says: ", proto=ESMTPA, daemon=.., relay=HOST [IP]" or, of what the host
+// itself sends, "relay=USER@localhost". The name of who logged in is in another line of the same process.
+func (c *Correlator) sendmailFacts(l *mtaLine, e *entry, fields string) {
+	c.learnSender(e, FormatSendmail)
+	var relay, proto string
+	if k := strings.LastIndex(fields, ", relay="); k >= 0 {
+		relay = fields[k+len(", relay="):]
 	}
-	e := c.open(l.host, l.key('m', s[:n]), &l.in)
-	c.queue.hint(e, phase, "", "", "")
+	if k := strings.Index(fields, ", proto="); k >= 0 {
+		proto, _, _ = strings.Cut(fields[k+len(", proto="):], ",")
+	}
+	c.learn(e, FormatSendmail, site.FactClient, "", relay)
+	if user, local := strings.CutSuffix(relay, "@localhost"); local {
+		c.learn(e, FormatSendmail, site.FactUser, "", user)
+		return
+	}
+	if !strings.HasSuffix(proto, "A") || !c.wants(site.FactUser) { // RFC 3848
+		return
+	}
+	login := c.lookup(l.host, l.key('a', string(c.frame.pid.of(l.in.Line))))
+	if login != nil && login.peerHost == relay {
+		c.learn(e, FormatSendmail, site.FactUser, "", login.note)
+	}
+}
+
+// sendmailLogin keeps "AUTH=server, relay=HOST [IP], authid=USER, mech=M, bits=N" by process: a process serves one session.
+func (c *Correlator) sendmailLogin(l *mtaLine) (Kind, Reason) {
+	pid := c.frame.pid.of(l.in.Line)
+	if !c.wants(site.FactUser) || len(pid) == 0 || len(pid) > maxKey {
+		return KindNoise, ReasonMTA
+	}
+	s := sendmailPrinted(l.text())
+	relay, rest, ok := field(s, "AUTH=server, relay=", ", authid=")
+	k := strings.LastIndex(rest, ", mech=")
+	if !ok || k < 0 {
+		return KindNoise, ReasonMTA
+	}
+	e := c.open(l.host, l.key('a', string(pid)), &l.in)
+	e.known = true
+	c.queue.hint(e, 0, rest[:k], relay, "")
+	c.bound()
+	return KindState, ReasonNone
+}
+
+// sendmailHint keeps what a line without a recipient says for the delivery line that follows it.
+func (c *Correlator) sendmailHint(l *mtaLine, n int, h hint) (Kind, Reason) {
+	e := c.open(l.host, l.key('m', l.text()[:n]), &l.in)
+	if h.source != "" {
+		c.queue.setString(e, &e.peerIP, h.source)
+	} else {
+		c.queue.hint(e, h.phase, h.reply, "", e.peerIP)
+	}
 	c.bound()
 	return KindState, ReasonHint
 }
 
-// sendmailPhase maps SmtpPhase of sendmail/usersmtp.c.
+// hint is what a line without a recipient says about the delivery line that follows it.
+type hint struct {
+	phase  schema.Phase
+	reply  string // an answer that the delivery line does not repeat
+	source string // our address
+}
+
+// sendmailTrouble reads such a line.
+func sendmailTrouble(words string) (h hint, ok bool) {
+	switch {
+	case strings.HasPrefix(words, "timeout waiting for input from "):
+		if _, what, ok := strings.Cut(words, " during client "); ok {
+			h.phase = sendmailPhase(what)
+		}
+		return h, true
+	case strings.HasPrefix(words, "SYSERR("):
+		_, words, _ = strings.Cut(words, "): ")
+		switch {
+		case strings.HasPrefix(words, "timeout writing message to "):
+			h.phase = schema.Phase_DATA // the message was being written
+		case strings.HasPrefix(words, "MX list for "):
+			h.phase = schema.Phase_DNS // "points back to" this host
+		default:
+			return h, false
+		}
+		return h, true
+	case strings.HasPrefix(words, "ruleset=tls_"):
+		h.phase = schema.Phase_TLS
+		return h, true
+	case strings.HasPrefix(words, "SMTP outgoing connect on "): // LogLevel 14
+		if k := strings.LastIndexByte(words, '['); k >= 0 && strings.HasSuffix(words, "]") {
+			h.source = sendmailIP(words[k:])
+		}
+		return h, h.source != ""
+	}
+	const protocol = " protocol error: "
+	if k := strings.Index(words, protocol); k > 0 {
+		if i := strings.Index(words[:k], ": SMTP "); i > 0 && strings.IndexByte(words[:i], ' ') < 0 {
+			return hint{phase: sendmailPhase(words[i+len(": SMTP ") : k]), reply: words[k+len(protocol):]}, true
+		}
+	}
+	return h, false
+}
+
+// sendmailPhase maps SmtpPhase, the names in "protocol error", and those of stage=, which some builds have
+// (_FFR_LOG_STAGE): sendmail/usersmtp.c, sendmail/deliver.c.
 func sendmailPhase(what string) schema.Phase {
 	switch {
-	case strings.HasPrefix(what, "greeting"):
+	case strings.HasPrefix(what, "greeting"), what == "GREET":
 		return schema.Phase_BANNER
-	case strings.HasPrefix(what, "DATA status"):
+	case strings.HasPrefix(what, "DATA status"), what == "DATA-2", what == "DATA-3", what == "DATA2", what == "EOM":
 		return schema.Phase_EOM
+	case what == "RCPT":
+		return schema.Phase_RCPT
+	case what == "MAIL":
+		return schema.Phase_MAIL
 	}
-	return phaseOf(what)
-}
-
-// sendmailTo reads a delivery line: an event for each of its recipients.
-func (c *Correlator) sendmailTo(l *mtaLine, emit emitFunc, n int) (Kind, Reason) {
-	s := l.text()
-	list, rest, ok := sendmailList(s[n+2+len("to="):])
-	if !ok {
-		return KindUnparsed, ReasonCut
+	if p := phaseOf(what); p != schema.Phase_PHASE_UNSPECIFIED {
+		return p
 	}
-	a := attempt{queueID: s[:n], origin: schema.Origin_LOCAL_MTA}
-	if rest, ok = sendmailFields(rest, &a); !ok {
-		return KindUnparsed, ReasonCut
+	verb, _, _ := strings.Cut(what, " ")
+	switch verb {
+	case "RCPT":
+		return schema.Phase_RCPT
+	case "MAIL":
+		return schema.Phase_MAIL
 	}
-	reply, stat := sendmailStat(rest)
-	key := l.key('m', a.queueID)
-	e := c.lookup(l.host, key)
-	switch {
-	case strings.HasPrefix(stat, "Sent"):
-		a.outcome = schema.Outcome_DELIVERED
-		if text, ok := strings.CutPrefix(stat, "Sent ("); ok {
-			// The reply without its code and, mostly, without its enhanced code.
-			a.text, a.origin = unescape(strings.TrimSuffix(text, ")")), schema.Origin_REMOTE_REPLY
-		}
-	case strings.HasPrefix(stat, "queued"):
-		a.outcome, a.suspended, a.phase, a.text = schema.Outcome_SUSPENDED, true, schema.Phase_QUEUE, stat
-		if a.enhanced == "4.4.3" {
-			// QUIRK: when the MX lookup fails before the message is accepted, this is the only line that says so: queue
-			// runs look it up again without a word (testdata/sendmail).
-			a.outcome, a.suspended, a.phase = schema.Outcome_DEFERRED, false, schema.Phase_DNS
-		}
-	case strings.HasPrefix(stat, "Deferred"), strings.HasPrefix(stat, "Transient "):
-		a.outcome = schema.Outcome_DEFERRED
-		sendmailWords(&a, reply, stat)
-	default:
-		a.outcome = schema.Outcome_BOUNCED
-		sendmailWords(&a, reply, stat)
-	}
-	if e != nil {
-		if a.outcome != schema.Outcome_DELIVERED && a.phase == 0 {
-			a.phase = e.phase
-		}
-		c.queue.hint(e, 0, "", "", "")
-	}
-	for list != "" {
-		if a.recipient, list, ok = cutAddress(list); !ok {
-			a.recipient, list, _ = strings.Cut(list, ",")
-		}
-		list = strings.TrimPrefix(list, ",")
-		c.record(l, emit, &a)
-	}
-	if e != nil && e.nrcpt > 0 && e.done >= e.nrcpt && len(e.waiting) == 0 && c.lookup(l.host, key) == e {
-		c.queue.remove(e)
-	}
-	return KindEvent, ReasonNone
-}
-
-// sendmailList returns the addresses and the fields behind them. Remote ones stand in angle brackets.
-func sendmailList(s string) (list, rest string, ok bool) {
-	i := 0
-	for i < len(s) && s[i] == '<' {
-		end := addressEnd(s, i+1)
-		if end < 0 {
-			return "", "", false
-		}
-		if i = end + 1; !strings.HasPrefix(s[i:], ",<") {
-			break
-		}
-		i++
-	}
-	k := strings.Index(s[i:], ", ")
-	if k < 0 || i+k == 0 || strings.Contains(s[:i+k], ",<>") {
-		return "", "", false
-	}
-	return s[:i+k], s[i+k+2:], true
-}
-
-// sendmailFields reads the fields up to "reply=" or "stat=", whose place it returns.
-func sendmailFields(s string, a *attempt) (rest string, ok bool) {
-	for !strings.HasPrefix(s, "reply=") && !strings.HasPrefix(s, "stat=") {
-		name, value, ok := strings.Cut(s, "=")
-		if !ok {
-			return "", false
-		}
-		if name == "ctladdr" { // an address, which may hold a comma, and perhaps (uid/gid)
-			if _, after, ok := cutAddress(value); ok {
-				value = after
-			}
-		}
-		if value, s, ok = strings.Cut(value, ", "); !ok {
-			return "", false
-		}
-		switch name {
-		case "delay":
-			a.delayMS, a.hasDelay = clockDelay(value)
-		case "pri":
-			// The priority grows with each attempt and is the same in all lines of one: hosts are tried one by one.
-			a.run, _ = readInt([]byte(value))
-			a.run++ // 0 would say that each line is an attempt
-		case "relay":
-			host, ip, _ := strings.Cut(value, " ")
-			if strings.HasPrefix(host, "[") {
-				host, ip = "", host
-			}
-			a.relay = strings.TrimSuffix(host, ".")
-			if ip = strings.Trim(ip, "[]"); ip != "" {
-				a.host, a.ip = a.relay, strings.TrimPrefix(ip, "IPv6:")
-			}
-		case "dsn":
-			if validDSN([]byte(value)) {
-				a.enhanced = value
-			}
-		}
-	}
-	return s, true
-}
-
-// sendmailStat takes "reply=R, stat=S" apart. R may hold ", stat=" itself: where S repeats R, that tells, else R ends at
-// the last one, because the words of S are then Sendmail's own.
-func sendmailStat(s string) (reply, stat string) {
-	if stat, ok := strings.CutPrefix(s, "stat="); ok {
-		return "", stat
-	}
-	s = strings.TrimPrefix(s, "reply=")
-	const key = ", stat="
-	for i := 0; ; {
-		k := strings.Index(s[i:], key)
-		if k < 0 {
-			break
-		}
-		if s[i+k+len(key):] == "Deferred: "+s[:i+k] {
-			return s[:i+k], s[i+k+len(key):]
-		}
-		i += k + 1
-	}
-	k := strings.LastIndex(s, key)
-	if k < 0 {
-		return s, ""
-	}
-	return s[:k], s[k+len(key):]
-}
-
-// sendmailWords judges a failure. Only the first line of a reply is logged, and no command: EX_NOUSER ("User unknown")
-// of a remote mailer comes from RCPT alone (sendmail/usersmtp.c, smtprcptstat), the rest may have been any.
-func sendmailWords(a *attempt, reply, stat string) {
-	if reply != "" {
-		a.text = unescape(reply)
-		if a.relay != "" { // a local mailer's reply is Sendmail's own
-			a.origin = schema.Origin_REMOTE_REPLY
-			if strings.HasPrefix(stat, "User unknown") {
-				a.phase = schema.Phase_RCPT
-			}
-		}
-		return
-	}
-	a.text = unescape(stat)
-	words := strings.TrimPrefix(strings.TrimPrefix(stat, "Deferred"), ": ")
-	switch {
-	case strings.HasPrefix(words, "Connection refused"), strings.HasSuffix(words, "No route to host"),
-		strings.HasSuffix(words, "Network is unreachable"), strings.HasSuffix(words, "Host is down"):
-		a.phase = schema.Phase_CONNECT
-	case strings.HasPrefix(stat, "Host unknown"), strings.HasPrefix(words, "Name server"), strings.HasPrefix(stat, "Domain name "):
-		a.phase = schema.Phase_DNS
-	case strings.Contains(words, "TLS handshake failed"), strings.Contains(words, "encryption too weak"):
-		a.phase = schema.Phase_TLS
-	}
+	return schema.Phase_PHASE_UNSPECIFIED
 }
 
 // sendmailNotice reads "QID2: DSN: ..." and "QID2: sender notify: ...". QID2 is a message of its own, and no other line
@@ -293,21 +316,4 @@ func (c *Correlator) sendmailNotice(l *mtaLine, emit emitFunc, n int) (Kind, Rea
 	}
 	c.queue.remove(e)
 	return KindEvent, ReasonNone
-}
-
-// clockDelay reads "00:01:33" or "1+02:03:04".
-func clockDelay(s string) (ms int64, ok bool) {
-	days := int64(0)
-	if d, rest, found := strings.Cut(s, "+"); found {
-		v, n := readInt([]byte(d))
-		if n == 0 || n != len(d) || v > 1e6 {
-			return 0, false
-		}
-		days, s = v, rest
-	}
-	hour, minute, second, _, n := readClock([]byte(s))
-	if n != len(s) || n == 0 {
-		return 0, false
-	}
-	return ((days*24+int64(hour))*3600 + int64(minute)*60 + int64(second)) * 1000, true
 }

@@ -29,7 +29,7 @@ func expired() *schema.DeliveryEvent {
 		EnhancedSource: schema.EnhancedSource_ENHANCED_REMOTE,
 		Cause:          &schema.Cause{SmtpCode: 452, EnhancedCode: "4.2.2", Text: "452 4.2.2 full", Phase: schema.Phase_RCPT},
 		Raw:            &schema.RawPosition{Topic: "mail.log", Partition: 2, Offset: 17, Index: 1, Line: "Nov 21 ..."},
-		Backfill:       true, RemoteRecalled: true, Campaign: "c1", Trust: schema.Trust_TRUST_KNOWN, ReportingMta: "mx.example.org",
+		Backfill:       true, Campaign: "c1", Trust: schema.Trust_TRUST_KNOWN, ReportingMta: "mx.example.org",
 		ForwardedTo: "jim@example.net", Joined: true, Machine: true, Orphan: true, Feed: "sg", FeedEventId: "e1",
 	}
 }

@@ -117,25 +117,39 @@ func headerRow(b []byte) bool {
 	return ok
 }
 
-// mailFields are header fields with which a mail as servers store it begins.
+// mailFields are header fields of which every mail has some.
 var mailFields = [...]string{
-	"return-path", "received", "delivered-to", "x-original-to", "envelope-to", "delivery-date", "x-envelope-to", "from", "to",
-	"date", "subject", "message-id", "mime-version", "content-type", "dkim-signature", "arc-seal", "authentication-results",
-	"x-envelope-from", "x-failed-recipients", "auto-submitted", "x-apparently-to",
+	"return-path", "received", "delivered-to", "x-original-to", "envelope-to", "from", "to", "date", "subject", "message-id",
+	"mime-version", "content-type",
 }
 
-// looksLikeMail reports whether b begins with a header field of a mail (RFC 5322, section 2.2), or with mbox's "From ".
+// maxMailHead is how much of a value is looked at for a mail's header.
+const maxMailHead = 16 << 10
+
+// looksLikeMail reports whether b begins with the header of a mail (RFC 5322, section 2.2), or with mbox's "From ": lines
+// that are fields or their folds, and among them one that every mail may have. Lines of logs have blanks before their
+// first colon.
 func looksLikeMail(b []byte) bool {
 	if bytes.HasPrefix(b, []byte("From ")) {
 		return true
 	}
-	name, _, ok := bytes.Cut(b[:min(len(b), 64)], []byte(":"))
-	if !ok || len(name) > 24 {
-		return false
-	}
-	for _, f := range mailFields {
-		if len(f) == len(name) && strings.EqualFold(f, string(name)) {
-			return true
+	for b = b[:min(len(b), maxMailHead)]; len(b) > 0; {
+		var line []byte
+		line, b, _ = bytes.Cut(b, []byte("\n"))
+		if len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
+			continue
+		}
+		n := 0
+		for n < len(line) && line[n] > ' ' && line[n] < 0x7f && line[n] != ':' {
+			n++
+		}
+		if n == 0 || n == len(line) || line[n] != ':' {
+			return false
+		}
+		for _, f := range mailFields {
+			if len(f) == n && strings.EqualFold(f, string(line[:n])) {
+				return true
+			}
 		}
 	}
 	return false

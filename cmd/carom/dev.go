@@ -23,7 +23,7 @@ func runDev(ctx context.Context, args []string, std stdio) error {
 	var inputs []string
 	var stay bool
 	fs.StringVar(&cfg.Dir, "data", cfg.Dir, "`directory` of everything that lasts; a second start goes on where the first one stopped")
-	fs.Func("input", "`file` to import (a log, an accounting file, a webhook's body, a mail, or a directory of them; plain or gzip; repeat for more): counted and judged, never alerting", func(s string) error {
+	fs.Func("input", "`file` to import (a log, an accounting file, a webhook's body, a mail, or a directory of them; plain, gzip or zstd; repeat for more): counted and judged, never alerting", func(s string) error {
 		inputs = append(inputs, s)
 		return nil
 	})

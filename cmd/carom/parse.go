@@ -22,7 +22,7 @@ func runParse(ctx context.Context, args []string, std stdio) error {
 	stats := fs.Bool("stats", false, "at the end, count on standard error what became of the lines, with samples of those not understood")
 	service.Describe(fs, service.Help{
 		Synopsis: "[flags] [FILE ...]",
-		Summary: "Reads mail logs, plain or as shippers wrap them, accounting files, webhooks' bodies and bounce mails, plain or gzip, and writes one\n" +
+		Summary: "Reads mail logs, plain or as shippers wrap them, accounting files, webhooks' bodies and bounce mails, plain, gzip or zstd, and writes one\n" +
 			"JSON object per delivery event. Messages are followed from one file into the next: give rotated files oldest first. Without a file, or for -, it reads standard input.\n" +
 			"What a log does not tell is absent: \"sender\":\"\" is the null sender, no sender is an unknown one. raw.topic and raw.offset\n" +
 			"are the file's name and the line's number, from 0; event_id is made of them, so that a second run gives the same ids.",

@@ -21,7 +21,7 @@ func runTry(ctx context.Context, args []string, std stdio) error {
 	showAddresses := fs.Bool("show-addresses", false, "show recipients in full; by default local parts are masked")
 	service.Describe(fs, service.Help{
 		Synopsis: "[flags] FILE ...",
-		Summary: "Reads mail logs, plain or gzip, and shows what they say: outcomes, providers, reasons, failures without an answer, words that no\n" +
+		Summary: "Reads mail logs, plain, gzip or zstd, and shows what they say: outcomes, providers, reasons, failures without an answer, words that no\n" +
 			"rule knows, and the recipients that a list which drops everybody after a final failure would have lost. Needs no server and\n" +
 			"changes nothing. Messages are followed from one file into the next: give rotated files oldest first; - is standard input.",
 		Examples: []service.Example{

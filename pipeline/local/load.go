@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
 	"carom.dev/carom/pipeline/broker"
 	"carom.dev/carom/pipeline/ingest"
 	"carom.dev/carom/schema"
@@ -104,18 +106,26 @@ func fileDigest(path string) (digest string, modified time.Time, err error) {
 	return hex.EncodeToString(h.Sum(nil)[:16]), info.ModTime(), nil
 }
 
-// Decompress unpacks gzip by its magic number and passes anything else on.
+// Decompress unpacks gzip (RFC 1952) and Zstandard (RFC 8878), in which KumoMTA writes its logs, by their magic numbers, and
+// passes anything else on.
 func Decompress(r io.Reader) (io.Reader, error) {
 	b := bufio.NewReader(r)
-	magic, err := b.Peek(2)
+	magic, err := b.Peek(4)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	if !bytes.Equal(magic, []byte{0x1f, 0x8b}) {
-		return b, nil
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+		return gzip.NewReader(b)
+	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		// One goroutine less to end, and a bound on what a hostile header may ask for.
+		return zstd.NewReader(b, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindowBytes))
 	}
-	return gzip.NewReader(b)
+	return b, nil
 }
+
+// maxWindowBytes is the window that zstd --long uses, and the largest that its command line unpacks unasked.
+const maxWindowBytes = 128 << 20
 
 // HostOf returns the host of a syslog line, by its place: behind the stamp. A line that is none, or names none as Exim's main
 // log and Haraka's output do, has no host.

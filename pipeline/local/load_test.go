@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
+
 	"carom.dev/carom/pipeline/broker"
 )
 
@@ -62,13 +64,17 @@ func TestDecompressReadsGzipAndPlain(t *testing.T) {
 	w := gzip.NewWriter(&z)
 	fmt.Fprint(w, "a log")
 	w.Close()
-	for name, in := range map[string]string{"gzip": z.String(), "plain": "a log", "empty": ""} {
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, in := range map[string]string{"gzip": z.String(), "zstd": string(enc.EncodeAll([]byte("a log"), nil)), "plain": "a log", "empty": ""} {
 		r, err := Decompress(strings.NewReader(in))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		b, err := io.ReadAll(r)
-		if want := map[string]string{"gzip": "a log", "plain": "a log", "empty": ""}[name]; err != nil || string(b) != want {
+		if want := map[string]string{"gzip": "a log", "zstd": "a log", "plain": "a log", "empty": ""}[name]; err != nil || string(b) != want {
 			t.Errorf("%s: %q, %v", name, b, err)
 		}
 	}

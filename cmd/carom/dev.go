@@ -37,6 +37,7 @@ func runDev(ctx context.Context, args []string, std stdio) error {
 	fs.IntVar(&cfg.ClickHousePort, "clickhouse.port", 0, "native `port` of the embedded ClickHouse; 0 takes a free one")
 	fs.IntVar(&cfg.HTTPPort, "http.port", 0, "`port` of ingest's /metrics; classify and aggregate take the next two; 0 takes free ones")
 	fs.StringVar(&cfg.Services.Ingest.Timezone, "timezone", "UTC", "`zone` of time stamps that carry none")
+	cfg.Services.Ingest.Intake.RegisterFlags(fs)
 	cfg.Services.Back.Detect.RegisterFlags(fs)
 	fs.TextVar(&cfg.Log.Level, "log-level", cfg.Log.Level, "log this `level` and above: debug, info, warn or error")
 	service.Describe(fs, service.Help{

@@ -1,4 +1,4 @@
-// Command ingest reads MTA log lines from Kafka and writes delivery events.
+// Command ingest reads log lines, feeds' records and bounce mails from Kafka and writes delivery events.
 package main
 
 import (
@@ -18,9 +18,11 @@ func run(args []string) int {
 	shell.RegisterFlags(fs)
 	cfg.RegisterFlags(fs)
 	service.Describe(fs, service.Help{
-		Summary: "Reads MTA log lines from mta.raw, joins them by queue id and writes delivery events to mail.events.",
+		Summary: "Reads log lines, feeds' records and bounce mails from the raw topics and writes delivery events to mail.events. Its doors, closed\n" +
+			"by default, take webhooks (-intake.http-addr) and mails (-intake.lmtp-addr, -intake.maildir-dirs) and write them to a raw topic.",
 		Examples: []service.Example{
 			{Command: "ingest -kafka.brokers kafka-0:9092,kafka-1:9092", Explanation: "read the raw topics of the epoch, as one replica of the group"},
+			{Command: "ingest -site /etc/carom/site.yaml -keys-dir /run/secrets/carom -intake.http-addr :8443 -intake.lmtp-addr 127.0.0.1:2003", Explanation: "with a site file, webhooks and bounce mails"},
 			{Command: "CAROM_KAFKA_BROKERS=kafka:9092 ingest -config /etc/carom/ingest.conf", Explanation: "flags win over the environment, the environment over the file"},
 		},
 	})

@@ -45,9 +45,11 @@ func runDSN(ctx context.Context, args []string, std stdio) error {
 			{Command: "carom dsn bounce.eml", Explanation: "what one report says"},
 			{Command: "carom dsn Maildir/new bounces.tar.gz >reports.jsonl", Explanation: "a mailbox and an archive"},
 			{Command: "carom dsn -site site.yaml -keys-dir keys Maildir/new", Explanation: "and how far each is believed"},
+			{Command: "carom dsn -header X-Campaign,X-Tenant bounce.eml", Explanation: "with the sender's own marks in the returned message"},
 			{Command: "carom dsn <bounce.eml | jq -r .recipient", Explanation: "behind a pipe of the mail server"},
 		},
 	})
+	headers := fs.String("header", "", "`names` of fields of the returned message to be written too, with commas between them: X-Campaign,X-Tenant")
 	if err := service.Parse(fs, args); err != nil {
 		return err
 	}
@@ -59,6 +61,11 @@ func runDSN(ctx context.Context, args []string, std stdio) error {
 	var err error
 	if d.site, d.keys, err = ingest.LoadSite(*siteFile, *keysDir); err != nil {
 		return err
+	}
+	for _, name := range strings.Split(*headers, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			d.headers = append(d.headers, name)
+		}
 	}
 	for _, name := range names {
 		if err := d.input(ctx, name); err != nil {
@@ -77,6 +84,7 @@ func runDSN(ctx context.Context, args []string, std stdio) error {
 // dsnReader goes through the inputs. Its errors end the run; those of one input are told and counted.
 type dsnReader struct {
 	std           stdio
+	headers       []string // of the returned message, to be shown
 	out           *bufio.Writer
 	line          []byte
 	mails, failed int
@@ -175,10 +183,10 @@ func (d *dsnReader) mail(ctx context.Context, name string, r io.Reader) error {
 	d.line = d.line[:0]
 	belief := d.belief(report)
 	if len(report.Recipients) == 0 {
-		d.line = append(append(appendReport(d.line, name, report, nil), belief...), "}\n"...)
+		d.line = append(append(appendReport(d.line, name, report, nil, d.headers), belief...), "}\n"...)
 	}
 	for i := range report.Recipients {
-		d.line = append(append(appendReport(d.line, name, report, &report.Recipients[i]), belief...), "}\n"...)
+		d.line = append(append(appendReport(d.line, name, report, &report.Recipients[i], d.headers), belief...), "}\n"...)
 	}
 	if _, err := d.out.Write(d.line); err != nil {
 		return fmt.Errorf("write: %w", err)
@@ -218,8 +226,8 @@ func (d *dsnReader) fail(name string, err error) error {
 	return nil
 }
 
-// appendReport appends one line of JSON, without its end. rec is nil for a mail that names no recipient.
-func appendReport(b []byte, file string, r *dsn.Report, rec *dsn.Recipient) []byte {
+// appendReport appends one line of JSON, without its end. rec is nil for a mail that names no recipient; headers are the returned message's fields to be shown.
+func appendReport(b []byte, file string, r *dsn.Report, rec *dsn.Recipient, headers []string) []byte {
 	field := func(key, value string) {
 		if value != "" {
 			b = eventjson.AppendString(append(b, key...), value)
@@ -238,6 +246,7 @@ func appendReport(b []byte, file string, r *dsn.Report, rec *dsn.Recipient) []by
 		field(`,"original_recipient":`, rec.Original)
 		field(`,"action":`, rec.Action)
 		field(`,"enhanced_code":`, rec.Status)
+		field(`,"reported_code":`, rec.ReportedStatus)
 		if rec.StatusSource != 0 {
 			field(`,"enhanced_source":`, rec.StatusSource.Name())
 		}
@@ -265,9 +274,59 @@ func appendReport(b []byte, file string, r *dsn.Report, rec *dsn.Recipient) []by
 	moment(`,"occurred_at":`, occurred)
 	if f := r.Feedback; f != nil {
 		field(`,"feedback_type":`, f.Type)
-		field(`,"feedback_id":`, f.FeedbackID)
 		field(`,"source_ip":`, f.SourceIP)
 	}
+	field(`,"return_path":`, r.ReturnPath)
+	if r.HasOriginal {
+		b = append(b, `,"has_original":true`...)
+		field(`,"original_from":`, r.OriginalFrom)
+		b = appendStrings(b, `,"dkim_domains":`, r.OriginalDKIMDomains)
+		field(`,"list_id":`, first(r.OriginalHeader("List-Id")))
+		field(`,"feedback_id":`, first(r.OriginalHeader("Feedback-ID")))
+	}
+	b = appendHeaders(b, r, headers)
 	field(`,"format":`, r.Format)
+	return b
+}
+
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}
+
+func appendStrings(b []byte, key string, values []string) []byte {
+	for i, v := range values {
+		if i == 0 {
+			b = append(append(b, key...), '[')
+		} else {
+			b = append(b, ',')
+		}
+		b = eventjson.AppendString(b, v)
+	}
+	if len(values) > 0 {
+		b = append(b, ']')
+	}
+	return b
+}
+
+// appendHeaders appends the returned message's fields that were asked for and are there.
+func appendHeaders(b []byte, r *dsn.Report, names []string) []byte {
+	open := false
+	for _, name := range names {
+		values := r.OriginalHeader(name)
+		if len(values) == 0 {
+			continue
+		}
+		b = append(b, ',')
+		if !open {
+			b, open = append(b, `"original_header":{`...), true
+		}
+		b = appendStrings(append(eventjson.AppendString(b, name), ':'), "", values)
+	}
+	if open {
+		b = append(b, '}')
+	}
 	return b
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -58,6 +59,34 @@ func TestDSNWritesAnObjectPerRecipient(t *testing.T) {
 	}
 	if got[1]["recipient"] != "bob@client.example" || got[1]["enhanced_code"] != "5.2.2" {
 		t.Errorf("second: %v", got[1])
+	}
+}
+
+// What tells whether the returned message was the sender's own is written with each recipient.
+func TestDSNWritesWhatIdentifiesTheMessage(t *testing.T) {
+	code, out, errs := runsDSN(t, "", "-header", "x-job, Absent,Subject", filepath.Join("../../pipeline/dsn/testdata/shapes", "powermta-multi.eml"))
+	if code != 0 || errs != "" || strings.Count(out, "\n") != 2 {
+		t.Fatalf("status %d, err %q\n%s", code, errs, out)
+	}
+	for line := range strings.Lines(out) {
+		var got struct {
+			ReturnPath   string              `json:"return_path"`
+			HasOriginal  bool                `json:"has_original"`
+			OriginalFrom string              `json:"original_from"`
+			FeedbackID   string              `json:"feedback_id"`
+			Domains      []string            `json:"dkim_domains"`
+			Header       map[string][]string `json:"original_header"`
+		}
+		if err := json.Unmarshal([]byte(line), &got); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		if got.ReturnPath != "bounces+4711@shop.example" || !got.HasOriginal || got.OriginalFrom != "news@shop.example" || got.FeedbackID != "run7:tenant3:news:shop" ||
+			!slices.Equal(got.Domains, []string{"shop.example"}) || len(got.Header) != 2 || !slices.Equal(got.Header["x-job"], []string{"spring-sale"}) {
+			t.Errorf("%+v", got)
+		}
+	}
+	if !strings.Contains(out, `"enhanced_code":"4.7.1","reported_code":"4.4.7","enhanced_source":"remote"`) {
+		t.Errorf("no reported code in\n%s", out)
 	}
 }
 

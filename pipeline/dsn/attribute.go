@@ -8,11 +8,11 @@ const maxPaths = 16
 // readPaths gathers the addresses that may be the one this mail came back to, the likeliest first.
 func (p *parser) readPaths() {
 	for _, name := range [...]string{"X-Original-To", "Delivered-To", "Envelope-To", "X-Envelope-To", "To"} {
-		for i := range p.top.fields {
-			if !equalFold(p.top.fields[i].name, name) || len(p.paths) == maxPaths {
-				continue
+		for value := range p.top.values(name) {
+			if len(p.paths) == maxPaths {
+				break
 			}
-			if addr, _ := firstAddress(unfold(p.top.fields[i].value)); addr != "" {
+			if addr, _ := firstAddress(unfold(value)); addr != "" {
 				p.paths = append(p.paths, p.clip(addr))
 			}
 		}

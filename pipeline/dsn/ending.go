@@ -58,19 +58,20 @@ var returnedFields = [...]string{
 	"reply-to", "sender", "list-unsubscribe", "feedback-id", "arc-seal", "x-mailer",
 }
 
-// returnedAhead reports whether text begins with the header of a returned message that nothing announced: a trace field, or at least
-// four of the usual fields in a row, Message-ID or a trace among them. known tells that a recipient was named already.
-func returnedAhead(text string, known bool) bool {
-	switch c := lower(text[0]); {
-	case c != 'r' && c != 'd' && c != 'm' && c != 'f' && c != 't' && c != 's' && c != 'c' && c != 'a' && c != 'x' && c != 'l':
-		return false
-	case known && strings.HasPrefix(text, "Received: "), strings.HasPrefix(text, "Return-Path: <"):
-		return true
-	case !known: // some reports name the message before they name its recipients
-		return false
+// beginsTrace reports whether text begins with a trace field, as a returned message does that nothing announced. known tells that a
+// recipient was named already.
+func beginsTrace(text string, known bool) bool {
+	return known && strings.HasPrefix(text, "Received: ") || strings.HasPrefix(text, "Return-Path: <")
+}
+
+// returnedAhead reports whether text begins with the header of such a message by another field: at least four of the usual ones in a row,
+// Message-ID or a trace among them. If not, none of the first looked lines begins one.
+func returnedAhead(text string) (ahead bool, looked int) {
+	if c := lower(text[0]); c != 'r' && c != 'd' && c != 'm' && c != 'f' && c != 't' && c != 's' && c != 'c' && c != 'a' && c != 'x' && c != 'l' {
+		return false, 1
 	}
-	count, telling := 0, false
-	for line := 0; line < 40 && text != ""; line++ {
+	count, telling, line := 0, false, 0
+	for ; line < 40 && text != ""; line++ {
 		var s string
 		s, text, _ = strings.Cut(text, "\n")
 		if s = strings.TrimRight(s, "\r"); s == "" {
@@ -88,7 +89,7 @@ func returnedAhead(text string, known bool) bool {
 		}
 		telling = telling || strings.EqualFold(s[:n], "Message-ID") || strings.EqualFold(s[:n], "Received")
 	}
-	return count >= 4 && telling
+	return count >= 4 && telling, max(line, 1)
 }
 
 func isReturnedField(name string) bool {

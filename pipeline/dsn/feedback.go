@@ -37,9 +37,9 @@ func (p *parser) readFeedback(b []byte) {
 		r.ArrivalDate = parseDate(h.get("Received-Date"))
 	}
 	for i := range h.fields {
-		switch name := h.fields[i].name; {
+		switch name := h.name(i); {
 		case equalFold(name, "Original-Rcpt-To"), equalFold(name, "Removal-Recipient"):
-			p.addComplainant(fieldAddress(unfold(h.fields[i].value)))
+			p.addComplainant(fieldAddress(unfold(h.value(i))))
 		}
 	}
 	switch f.Type {

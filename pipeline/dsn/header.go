@@ -2,23 +2,45 @@ package dsn
 
 import (
 	"bytes"
+	"iter"
+	"math"
 	"strings"
 )
 
-// header is a block of header fields, in order. The bytes are the mail's.
+// header is a block of header fields, in order. It keeps positions only: a mail has a hundred fields, and few are looked at.
 type header struct {
+	block  []byte // the bytes that the fields lie in, the mail's
 	fields []field
 	long   bool // a field was cut at Limits.LineBytes
 }
 
+// field is where a field lies in the block.
 type field struct {
-	name  []byte // without the colon
-	value []byte // still folded
+	name, nameEnd   int32 // without the colon
+	value, valueEnd int32 // still folded
+}
+
+// name returns the name of a field.
+func (h *header) name(i int) []byte { return h.block[h.fields[i].name:h.fields[i].nameEnd] }
+
+// value returns the folded value of a field.
+func (h *header) value(i int) []byte { return h.block[h.fields[i].value:h.fields[i].valueEnd] }
+
+// values returns the folded values of all fields of that name.
+func (h *header) values(name string) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for i := range h.fields {
+			if equalFold(h.name(i), name) && !yield(h.value(i)) {
+				return
+			}
+		}
+	}
 }
 
 // unixLines returns b with LF for each line end: LF, CRLF, CRCRLF. It reads no more than 2*limit bytes and returns no more than limit;
 // b itself where there is nothing to change. Everything behind it sees one kind of line end.
 func unixLines(b []byte, limit int) []byte {
+	limit = min(limit, math.MaxInt32/2) // positions have 32 bits
 	in := b[:min(len(b), 2*limit)]
 	at := bytes.IndexByte(in[:min(len(in), limit)], '\r')
 	if at < 0 {
@@ -49,56 +71,60 @@ func parseHeader(b []byte, lim *Limits) (h header, rest []byte, err *LimitError)
 	if bytes.HasPrefix(b, []byte("From ")) || bytes.HasPrefix(b, []byte(">From ")) {
 		_, b = cutLine(b)
 	}
-	return parseFields(b, lim, false)
+	h, next, err := parseFields(b, 0, lim, false)
+	return h, b[next:], err
 }
 
-// parseFields reads fields up to the first empty line. With strays, a line that is no field is taken for a fold that lacks its
-// blank; it ends the block only at its beginning.
-func parseFields(b []byte, lim *Limits, strays bool) (h header, rest []byte, err *LimitError) {
-	used := 0
-	for len(b) > 0 {
-		line, next := cutLine(b)
+// parseFields reads fields of block from at up to the first empty line, and returns where it stopped. With strays, a line that is no field
+// is taken for a fold that lacks its blank; it ends the block only at its beginning.
+func parseFields(block []byte, at int, lim *Limits, strays bool) (h header, next int, err *LimitError) {
+	h.block = block
+	start := at
+	for at < len(block) {
+		end, next := len(block), len(block)
+		if i := bytes.IndexByte(block[at:], '\n'); i >= 0 {
+			end, next = at+i, at+i+1
+		}
+		line := block[at:end]
 		if len(line) == 0 {
 			return h, next, nil
 		}
-		if used += len(b) - len(next); used > lim.HeaderBytes {
-			return h, b, &LimitError{LimitHeaderBytes, lim.HeaderBytes}
+		if next-start > lim.HeaderBytes {
+			return h, at, &LimitError{LimitHeaderBytes, lim.HeaderBytes}
 		}
 		n := 0
 		if line[0] != ' ' && line[0] != '\t' {
 			if n = nameLen(line); n == 0 && !strays {
-				return h, b, nil
+				return h, at, nil
 			}
 		}
 		if n == 0 { // a fold
 			if len(h.fields) == 0 {
-				return h, b, nil
+				return h, at, nil
 			}
-			last := &h.fields[len(h.fields)-1]
-			// Both slices run to the end of one array: the difference of their capacities is where line begins.
-			if end := cap(last.value) - cap(line) + len(line); end <= lim.LineBytes {
-				last.value = last.value[:end]
+			if last := &h.fields[len(h.fields)-1]; end-int(last.value) <= lim.LineBytes {
+				last.valueEnd = int32(end)
 			} else {
 				h.long = true
 			}
-			b = next
+			at = next
 			continue
 		}
 		if len(h.fields) == lim.HeaderFields {
-			return h, b, &LimitError{LimitHeaderFields, lim.HeaderFields}
+			return h, at, &LimitError{LimitHeaderFields, lim.HeaderFields}
 		}
 		if h.fields == nil {
 			h.fields = make([]field, 0, fewFields(strays))
 		}
-		value := line[n+1:]
-		if len(value) > lim.LineBytes {
+		f := field{name: int32(at), nameEnd: int32(at + len(bytes.TrimRight(line[:n], " \t"))), value: int32(at + n + 1), valueEnd: int32(end)}
+		if end-int(f.value) > lim.LineBytes {
 			h.long = true
-			value = value[:lim.LineBytes]
+			f.valueEnd = f.value + int32(lim.LineBytes)
 		}
-		h.fields = append(h.fields, field{bytes.TrimRight(line[:n], " \t"), value})
-		b = next
+		h.fields = append(h.fields, f)
+		at = next
 	}
-	return h, nil, nil
+	return h, len(block), nil
 }
 
 // fewFields is the room for the fields of a mail, or of a group within a status.
@@ -131,8 +157,8 @@ func nameLen(line []byte) int {
 // raw returns the folded value of the first field of that name; nil if there is none.
 func (h *header) raw(name string) []byte {
 	for i := range h.fields {
-		if equalFold(h.fields[i].name, name) {
-			return h.fields[i].value
+		if equalFold(h.name(i), name) {
+			return h.value(i)
 		}
 	}
 	return nil
@@ -143,7 +169,7 @@ func (h *header) get(name string) string { return unfold(h.raw(name)) }
 
 func (h *header) has(name string) bool {
 	for i := range h.fields {
-		if equalFold(h.fields[i].name, name) {
+		if equalFold(h.name(i), name) {
 			return true
 		}
 	}

@@ -26,8 +26,7 @@ func (p *parser) readWords() {
 	text := p.plainText()
 	low := strings.ToLower(text[:min(len(text), maxSearched)])
 	subject := strings.ToLower(r.Subject)
-	from := p.author()
-	passedOn := p.passedOn()
+	from, passedOn := p.from, p.passedOn
 
 	if i := strings.Index(text, "Feedback-Type:"); i >= 0 && (i == 0 || text[i-1] == '\n') && !passedOn {
 		p.readFeedback([]byte(text[i:]))
@@ -45,7 +44,7 @@ func (p *parser) readWords() {
 	}
 	if format, ok := p.bounces(subject, low, from, automatic); ok && !passedOn {
 		r.Format = format
-		p.readBounce(text, subject)
+		p.readBounce(text, low, subject)
 		if len(r.Recipients) > 0 || from == machine || format != "text" {
 			return
 		}
@@ -94,20 +93,21 @@ func (p *parser) bounces(subject, low string, from author, automatic bool) (form
 func (p *parser) listsRecipients() bool { return len(p.words().blocks) > 0 }
 
 // readBounce reads the recipients of a bounce in words.
-func (p *parser) readBounce(text, subject string) {
+func (p *parser) readBounce(text, low, subject string) {
 	r := &p.report
 	reading := p.words()
 	if r.ReportingMTA == "" {
 		r.ReportingMTA = p.clip(reading.server)
 	}
 	if r.ReportingMTA == "" {
-		r.ReportingMTA = p.clip(selfName(strings.ToLower(text[:min(len(text), 4096)])))
+		r.ReportingMTA = p.clip(selfName(low[:min(len(low), 4096)]))
 	}
 	if reading.original != "" {
 		p.readReturned([]byte(reading.original))
 	}
 	act := "failed"
-	own := strings.ToLower(text[:min(len(text)-len(reading.original), maxSearched)])
+	// A few letters change their length in lower case: the end of the report's own words is not exact there.
+	own := low[:min(len(text)-len(reading.original), len(low))]
 	if containsAny(subject, delayWords[:]) || containsAny(own, delayWords[:]) {
 		act = "delayed"
 	}
@@ -140,11 +140,8 @@ func (p *parser) readBounce(text, subject string) {
 
 // addFailed adds the recipients of X-Failed-Recipients (Exim, Gmail), in one field or several.
 func (p *parser) addFailed(act string) {
-	for i := range p.top.fields {
-		if !equalFold(p.top.fields[i].name, "X-Failed-Recipients") {
-			continue
-		}
-		for _, item := range strings.Split(unfold(p.top.fields[i].value), ",") {
+	for value := range p.top.values("X-Failed-Recipients") {
+		for _, item := range strings.Split(unfold(value), ",") {
 			if addr := fieldAddress(item); plausible(addr) && !p.has(addr) && !p.add(Recipient{Recipient: p.clip(addr), Action: act}) {
 				return
 			}
@@ -209,8 +206,8 @@ func selfName(low string) string {
 	return ""
 }
 
-// author tells from the header who wrote the mail.
-func (p *parser) author() author {
+// findAuthor tells from the header who wrote the mail.
+func (p *parser) findAuthor() author {
 	from := p.top.get("From")
 	if from == "" || from == "<>" || machineName(decodeHeader(from)) {
 		return machine
@@ -231,9 +228,9 @@ func machineName(s string) bool {
 	return containsAny(strings.ToLower(s), machineNames[:])
 }
 
-// passedOn reports whether a person forwarded or answered what somebody else had got: its parts and words are not this mail's own.
-func (p *parser) passedOn() bool {
-	if !forwarded(strings.ToLower(p.report.Subject)) || p.author() == machine {
+// isPassedOn reports whether a person forwarded or answered what somebody else had got: its parts and words are not this mail's own.
+func (p *parser) isPassedOn() bool {
+	if p.from == machine || !forwarded(strings.ToLower(p.report.Subject)) {
 		return false
 	}
 	mediaType, _ := parameters(unfold(p.top.raw("Content-Type")))
@@ -329,11 +326,25 @@ func (p *parser) challenges(subject, low string, machine bool) bool {
 		strings.Contains(path, "spamarrest") || strings.Contains(path, "boxbe") || strings.Contains(path, "verif"))
 }
 
+// containsAny reports whether s holds one of the words. Most texts are ASCII: what is not is not looked for there.
 func containsAny(s string, words []string) bool {
+	plain := isASCII(s)
 	for _, w := range words {
+		if plain && !isASCII(w) {
+			continue
+		}
 		if strings.Contains(s, w) {
 			return true
 		}
 	}
 	return false
+}
+
+func isASCII(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
 }

@@ -43,10 +43,10 @@ func (p *parser) ownMark() string {
 func (p *parser) only(h *header, chosen func(name string) bool, find func(value string) []string) string {
 	found := ""
 	for i := range h.fields {
-		if !chosen(strings.ToLower(string(h.fields[i].name))) {
+		if !chosen(strings.ToLower(string(h.name(i)))) {
 			continue
 		}
-		for _, addr := range find(unfold(h.fields[i].value)) {
+		for _, addr := range find(unfold(h.value(i))) {
 			if redacted(addr) || sameDomain(addr, p.report.OriginalFrom) || sameDomain(addr, p.report.OriginalSender) || same(addr, found) {
 				continue
 			}

@@ -71,11 +71,11 @@ func (p *parser) isOwn(h *header, addr string) bool {
 
 func (p *parser) readDKIM(h *header) {
 	r := &p.report
-	for i := range h.fields {
-		if !equalFold(h.fields[i].name, "DKIM-Signature") || len(r.OriginalDKIMDomains) == maxDKIMDomains {
-			continue
+	for value := range h.values("DKIM-Signature") {
+		if len(r.OriginalDKIMDomains) == maxDKIMDomains {
+			return
 		}
-		domain := p.clip(strings.ToLower(tag(h.fields[i].value, 'd')))
+		domain := p.clip(strings.ToLower(tag(value, 'd')))
 		if !plausible("x@"+domain) || contains(r.OriginalDKIMDomains, domain) {
 			continue
 		}
@@ -113,14 +113,11 @@ const maxTrace = 20
 func (p *parser) readReceived(h *header) {
 	r := &p.report
 	seen := 0
-	for i := range h.fields {
-		if !equalFold(h.fields[i].name, "Received") {
-			continue
-		}
+	for value := range h.values("Received") {
 		if seen++; seen > maxTrace || r.QueueID != "" && r.OriginalSender != "" {
 			return
 		}
-		s := unfold(h.fields[i].value)
+		s := unfold(value)
 		if r.OriginalSender == "" {
 			r.OriginalSender = p.clip(envelopeFrom(s))
 		}

@@ -15,6 +15,8 @@ type parser struct {
 	top    header
 	parts  []part
 
+	from       author
+	passedOn   bool           // by a person: see isPassedOn
 	paths      []string       // that may be the report's own envelope recipient
 	originalTo string         // the only To address of the returned message
 	comments   map[int]string // behind the Status of a recipient, by its index
@@ -130,13 +132,15 @@ func (p *parser) readTop() {
 	r.Date = parseDate(p.top.get("Date"))
 	r.Subject = p.clip(decodeHeader(p.top.get("Subject")))
 	p.readPaths()
+	p.from = p.findAuthor()
+	p.passedOn = p.isPassedOn()
 }
 
 // readParts reads the machine-readable parts first, and the text only for what they leave open.
 func (p *parser) readParts() {
 	r := &p.report
 	var notification *part
-	if !p.passedOn() {
+	if !p.passedOn {
 		notification = p.readReports()
 		if notification == nil && r.Feedback == nil && len(r.Recipients) == 0 && p.unwrap() {
 			notification = p.readReports()
@@ -208,7 +212,7 @@ func (p *parser) readReports() (notification *part) {
 
 // unwrap takes the parts of a report that a mail system sent on whole, as the only message in a mail of its own.
 func (p *parser) unwrap() bool {
-	if p.author() != machine {
+	if p.from != machine {
 		return false
 	}
 	for i := range p.parts {

@@ -169,34 +169,24 @@ func TestLongMailsAreCutWithANote(t *testing.T) {
 	}
 }
 
-// A mail of 50 MB costs what its first megabyte costs.
+// Whatever fills a mail up to the limits, it is read in time, and the cut is told.
 func TestHugeMailsCostBoundedTimeAndMemory(t *testing.T) {
 	heads := []string{
 		"multipart/mixed; boundary=b\n\n", "text/plain\n\n", "text/html\n\n", "message/delivery-status\n\n", "text/plain; charset=iso-2022-jp\nContent-Transfer-Encoding: quoted-printable\n\n",
 		"multipart/report; boundary=b\n\n--b\nContent-Type: message/delivery-status\n\nFinal-Recipient: rfc822; a@b.example\nAction: failed\n\n--b\n\n",
 	}
-	for i, filler := range []string{
+	for _, filler := range []string{
 		"a@b.example\n", "--b\n\n", "<a@b.example>: 550 no\n", "=?utf-8?b?", "--", "550 ", "(", "\n", "<<< 550-x\n", ">>> RCPT TO:<a@b.example>\n", "#", "<", "<!--", "<style>", "\x1b$B%(",
 		"Final-Recipient: rfc822; a@b.example\n\n", "=\n", "=3D", "=z", " ", "host ", "a@b.example ", "- ",
 	} {
-		for j, kind := range heads {
+		for _, kind := range heads {
 			head := "From: MAILER-DAEMON@mx.example\nSubject: Undelivered\nContent-Type: " + kind + "a@b.example\n\n"
-			size := 5 << 18 // more than is read
-			if i < 3 && j == 0 {
-				size = 50 << 20
-			}
-			mail := append([]byte(head), bytes.Repeat([]byte(filler), size/len(filler))...)
-			var r *Report
-			parse := func() { r, _ = Parse(mail, Limits{}) }
-			started := time.Now()
-			parse()
-			if d := time.Since(started); d > 4*time.Second {
-				t.Errorf("%q in %q: %s", filler, kind, d)
-			}
-			if j == 0 {
-				if allocated := testing.AllocsPerRun(1, parse); allocated > 1_000_000 {
-					t.Errorf("%q in %q: %.0f allocations", filler, kind, allocated)
-				}
+			// More than is read; what is behind that is the concern of TestWhatIsBehindTheLimitsCostsNothing.
+			mail := append([]byte(head), bytes.Repeat([]byte(filler), (5<<18)/len(filler))...)
+			started := cpuTime(t)
+			r, err := Parse(mail, Limits{})
+			if cpu := cpuTime(t) - started; err != nil || cpu > 2*time.Second {
+				t.Errorf("%q in %q: %s, %v", filler, kind, cpu, err)
 			}
 			if r == nil || !strings.Contains(cut(r), "body bytes") {
 				t.Errorf("%q in %q: no note", filler, kind)
@@ -209,10 +199,10 @@ func TestHugeMailsCostBoundedTimeAndMemory(t *testing.T) {
 	for i := range 40_000 {
 		fmt.Fprintf(&crowd, "<r%d@client.example>\n\n", i)
 	}
-	started := time.Now()
+	started := cpuTime(t)
 	r, err := Parse([]byte(crowd.String()), Limits{})
-	if d := time.Since(started); err != nil || len(r.Recipients) != 1000 || d > 4*time.Second {
-		t.Errorf("%v, %d recipients in %s", err, len(r.Recipients), d)
+	if cpu := cpuTime(t) - started; err != nil || len(r.Recipients) != 1000 || cpu > 2*time.Second {
+		t.Errorf("%v, %d recipients in %s", err, len(r.Recipients), cpu)
 	}
 }
 
@@ -269,10 +259,10 @@ func check(t *testing.T, mail []byte, r *Report, lim Limits) {
 	if len(r.OriginalDKIMDomains) > maxDKIMDomains || r.HasOriginal != (len(r.original.fields) > 0) {
 		t.Fatalf("%d domains, %v", len(r.OriginalDKIMDomains), r.HasOriginal)
 	}
-	for _, f := range r.original.fields {
-		values := r.OriginalHeader(string(f.name))
+	for i := range r.original.fields {
+		values := r.OriginalHeader(string(r.original.name(i)))
 		if len(values) == 0 || len(values) > maxValues {
-			t.Fatalf("%d values of %q", len(values), f.name)
+			t.Fatalf("%d values of %q", len(values), r.original.name(i))
 		}
 		for _, v := range values {
 			if len(v) > lim.TextBytes || !utf8.ValidString(v) || strings.ContainsAny(v, "\r\n") {

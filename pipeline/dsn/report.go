@@ -100,11 +100,9 @@ const maxValues = 20
 // has the name. It is where a sender finds its own marks again: tenant, stream, campaign, List-Id, Feedback-ID.
 func (r *Report) OriginalHeader(name string) []string {
 	var values []string
-	for i := range r.original.fields {
-		if f := &r.original.fields[i]; equalFold(f.name, name) {
-			if values = append(values, clip(decodeHeader(unfold(f.value)), r.textBytes)); len(values) == maxValues {
-				break
-			}
+	for value := range r.original.values(name) {
+		if values = append(values, clip(decodeHeader(unfold(value)), r.textBytes)); len(values) == maxValues {
+			break
 		}
 	}
 	return values

@@ -17,21 +17,23 @@ import (
 // with the one before.
 func (p *parser) readStatus(b []byte) {
 	var pending header // of the recipient that was read last
-	for len(b) > 0 && len(p.report.Recipients) < p.lim.Recipients {
-		h, rest, err := parseFields(b, &p.lim, true)
+	at := 0
+	for at < len(b) && len(p.report.Recipients) < p.lim.Recipients {
+		h, next, err := parseFields(b, at, &p.lim, true)
 		if h.long {
 			p.note(LimitLineBytes, p.lim.LineBytes)
 		}
 		if err != nil {
 			p.note(err.What, err.Limit)
 		}
-		if len(rest) == len(b) { // no field: a line of something else
-			_, rest = cutLine(b)
+		if next == at { // no field: a line of something else
+			line, _ := cutLine(b[at:])
+			next += len(line) + 1
 		}
 		p.readMessageFields(&h)
 		for len(h.fields) > 0 {
 			var group header
-			group, h.fields = cutGroup(h.fields, len(pending.fields) > 0 && !pending.has("Action") && !pending.has("Status"))
+			group, h = cutGroup(h, len(pending.fields) > 0 && !pending.has("Action") && !pending.has("Status"))
 			switch {
 			case len(pending.fields) == 0 || len(pending.fields) >= maxGroupFields || repeats(&pending, &group):
 				if namesRecipient(&group) {
@@ -42,9 +44,9 @@ func (p *parser) readStatus(b []byte) {
 				pending.fields = slices.Concat(pending.fields, group.fields)
 			}
 		}
-		b = rest
+		at = next
 	}
-	if len(b) > 0 {
+	if at < len(b) {
 		p.note(LimitRecipients, p.lim.Recipients)
 	}
 	p.readRecipient(&pending)
@@ -58,21 +60,21 @@ var once = [...]string{"Final-Recipient", "Original-Recipient", "X-Actual-Recipi
 
 // cutGroup cuts the fields of one recipient from the front: they end where one of those that occur once repeats. With torn, the group
 // in front lacks its fields: then those that stand in front of the next recipient are cut.
-func cutGroup(fields []field, torn bool) (group header, rest []field) {
+func cutGroup(h header, torn bool) (group, rest header) {
 	var seen [len(once)]bool
-	for i := range fields {
+	for i := range h.fields {
 		for k, name := range once {
-			if !equalFold(fields[i].name, name) {
+			if !equalFold(h.name(i), name) {
 				continue
 			}
 			recipient := k < 2
 			if seen[k] && (seen[0] || seen[1]) || torn && recipient && i > 0 && !seen[0] && !seen[1] {
-				return header{fields: fields[:i]}, fields[i:]
+				return header{block: h.block, fields: h.fields[:i]}, header{block: h.block, fields: h.fields[i:]}
 			}
 			seen[k] = true
 		}
 	}
-	return header{fields: fields}, nil
+	return h, header{}
 }
 
 func namesRecipient(h *header) bool {
@@ -126,7 +128,7 @@ func (p *parser) readRecipient(h *header) {
 		}
 		rec.Recipient = actual
 	}
-	if !strings.Contains(rec.Recipient, "@") && rec.Original != "" {
+	if strings.IndexByte(rec.Recipient, '@') <= 0 && rec.Original != "" {
 		rec.Recipient = rec.Original // QUIRK: Final-Recipient names a mailbox of the system ("LOCAL; \user")
 	}
 	rec.Action = action(h.get("Action"))

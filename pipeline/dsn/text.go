@@ -103,6 +103,7 @@ type reader struct {
 func (p *parser) readText(text string) *reading {
 	r := reader{reading: &reading{limit: p.lim.Recipients}, open: -1}
 	r.transcript.reading = r.reading
+	looked := 0 // lines that are not the beginning of the returned message
 	for lines := 1; text != ""; lines++ {
 		if lines > p.lim.TextLines {
 			p.note(LimitTextLines, p.lim.TextLines)
@@ -121,9 +122,17 @@ func (p *parser) readText(text string) *reading {
 			r.original = text
 			break
 		}
-		if lines > 3 && len(line) == len(raw) && returnedAhead(whole, len(r.blocks) > 0) {
-			r.original = whole
-			break
+		if lines > 3 && len(line) == len(raw) && line != "" {
+			known := len(r.blocks) > 0 // some reports name the message before they name its recipients
+			ahead := beginsTrace(whole, known)
+			if !ahead && known && lines > looked {
+				ahead, looked = returnedAhead(whole)
+				looked += lines - 1
+			}
+			if ahead {
+				r.original = whole
+				break
+			}
 		}
 		r.line(line, len(raw)-len(line))
 	}

@@ -20,8 +20,8 @@ func (b *block) answer(r *reading, single bool) answer {
 	switch {
 	case len(own) == 0:
 		a = r.sharedAnswer()
-	case single && !holdsReply(own):
-		if a = r.sharedAnswer(); a.code != 0 || reasonIn(a.text) && !reasonIn(strings.Join(own, " ")) {
+	case single && !holdsReply(own) && (holdsReply(r.shared) || saysLittle(own)):
+		if a = r.sharedAnswer(); a.code != 0 || reasonIn(a.text) {
 			break
 		}
 		fallthrough
@@ -38,6 +38,12 @@ func (b *block) answer(r *reading, single bool) answer {
 		a.remote = r.remote
 	}
 	return a
+}
+
+// saysLittle reports whether lines say that a message could not be delivered, but not why.
+func saysLittle(lines []string) bool {
+	low := strings.ToLower(joinLines(lines))
+	return containsAny(low, bouncePhrases[:]) && !containsAny(low, reasonPhrases[:])
 }
 
 func reasonIn(words string) bool { return containsAny(strings.ToLower(words), reasonPhrases[:]) }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -264,8 +265,8 @@ func (m *mode) String() string { return fmt.Sprintf("%#o", uint32(*m)) }
 
 // Set implements flag.Value.
 func (m *mode) Set(s string) error {
-	var v uint32
-	if _, err := fmt.Sscanf(s, "%o", &v); err != nil || fs.FileMode(v)&^fs.ModePerm != 0 {
+	v, err := strconv.ParseUint(s, 8, 32)
+	if err != nil || fs.FileMode(v)&^fs.ModePerm != 0 {
 		return fmt.Errorf("permissions %q: want octal digits such as 0660", s)
 	}
 	*m = mode(v)

@@ -49,10 +49,6 @@ func newSNSClient() *snsClient {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	t.MaxResponseHeaderBytes = maxSNSAnswer
-	return newSNSClientWith(t)
-}
-
-func newSNSClientWith(t http.RoundTripper) *snsClient {
 	return &snsClient{
 		http: &http.Client{Transport: t, Timeout: snsTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		now:  time.Now, lock: make(chan struct{}, 1), certs: map[string]certificate{},

@@ -38,10 +38,10 @@ func benchBody(b *testing.B, format string) (body []byte, records int) {
 }
 
 // processorTime is what this process has used, garbage collection included; wall time on shared machines lies.
-func processorTime(b *testing.B) time.Duration {
+func processorTime(tb testing.TB) time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -21,7 +21,7 @@
 // SendGrid and Mailgun do; reports, complaints and engagement have none. A message that the sending system refused to try
 // (its own suppression list, a rejected content) is BOUNCED with origin ESP, without a source address.
 //
-// Engagement and complaints have no code, phase, origin or remote host; the reader's own address is never taken over.
+// Engagement and complaints have no code, phase, origin or remote host; no field holds the reader's own address.
 // Machine marks an open or click of which the feed, or the user agent, says that no person made it; false means that
 // nobody said so. docs/formats has a page for each feed.
 //
@@ -62,6 +62,7 @@ const (
 	maxText   = 4 << 10 // of an event's text and raw line, which are cut
 	maxString = 1 << 10 // of every other string, which are cut
 	maxType   = 64      // of an unknown type's name, which is cut
+	maxNumber = 64      // of a number, or a time, as it is written; what is cut is none any more, or has lost digits of no use
 )
 
 // Handler takes what a body holds, in its order. Without its functions, a Parser only counts.

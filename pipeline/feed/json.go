@@ -267,6 +267,9 @@ func (r *reader) str() string {
 	return ""
 }
 
+// clip returns a string value, cut. What several recipients of a record share is cut when it is read, not for each of them.
+func (r *reader) clip(n int) string { return cut(r.str(), n) }
+
 // scalar returns a string, or a number, true or false as it is written; null, objects and arrays give "".
 func (r *reader) scalar() string {
 	switch c := r.kind(); c {

@@ -7,9 +7,17 @@ import (
 	"unicode/utf8"
 )
 
-// quoted reads a string and takes its escapes off. It allocates only if there are any.
+// quoted reads a string and takes its escapes off. It allocates only if there are any, or what is no UTF-8.
 func (r *reader) quoted() string {
 	from, to, escaped := r.span()
+	if escaped || r.dirty {
+		return r.mend(from, to, escaped)
+	}
+	return r.s[from:to]
+}
+
+// mend takes the escapes off a string and puts U+FFFD in place of what is no UTF-8.
+func (r *reader) mend(from, to int, escaped bool) string {
 	s := r.s[from:to]
 	if escaped {
 		s = unescape(s)
@@ -75,16 +83,15 @@ func escape(s string) int {
 	if len(s) < 2 {
 		return 0
 	}
-	if s[1] != 'u' {
-		if strings.IndexByte(`"\/bfnrt`, s[1]) < 0 {
-			return 0
-		}
+	switch s[1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
 		return 2
+	case 'u':
+		if _, ok := hex4(s); ok {
+			return 6
+		}
 	}
-	if _, ok := hex4(s); !ok {
-		return 0
-	}
-	return 6
+	return 0
 }
 
 // hex4 reads \uXXXX.
@@ -119,7 +126,7 @@ func unescape(s string) string {
 		b.WriteString(s[:k])
 		s = s[k:]
 		if s[1] != 'u' {
-			b.WriteByte("\"\\/\b\f\n\r\t"[strings.IndexByte(`"\/bfnrt`, s[1])])
+			b.WriteByte(plain(s[1]))
 			s = s[2:]
 			continue
 		}
@@ -134,4 +141,21 @@ func unescape(s string) string {
 		b.WriteRune(v)
 	}
 	return b.String()
+}
+
+// plain returns what an escape of two bytes stands for.
+func plain(c byte) byte {
+	switch c {
+	case 'b':
+		return '\b'
+	case 'f':
+		return '\f'
+	case 'n':
+		return '\n'
+	case 'r':
+		return '\r'
+	case 't':
+		return '\t'
+	}
+	return c
 }

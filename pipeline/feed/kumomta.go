@@ -76,51 +76,54 @@ func (p *Parser) readKumo(r *reader, k *kumoRecord) Reason {
 	p.recipients = p.recipients[:0]
 	why := reasonNone
 	var addressed []recipient // of the feedback report: whom the complaint is about
+	looks := p.looks(placeTop)
 	for ok := r.object(); ok; ok = r.more() {
-		p.look(placeTop, r)
+		if looks {
+			p.look(placeTop, r)
+		}
 		switch r.key {
 		case "type":
-			k.kind = r.str()
+			k.kind = r.clip(maxString)
 		case "id":
-			k.id = r.str()
+			k.id = r.clip(maxString)
 		case "sender":
 			k.hasSender = r.kind() == '"'
-			k.sender = r.str()
+			k.sender = r.clip(maxString)
 		case "recipient":
 			p.recipients, why = readAddresses(r, p.recipients[:0])
 		case "queue":
-			k.queue = r.str()
+			k.queue = r.clip(maxString)
 		case "egress_pool":
-			k.pool = r.str()
+			k.pool = r.clip(maxString)
 		case "egress_source":
-			k.source = r.str()
+			k.source = r.clip(maxString)
 		case "nodeid":
-			k.node = r.str()
+			k.node = r.clip(maxString)
 		case "timestamp":
-			k.at = r.scalar()
+			k.at = cut(r.scalar(), maxNumber)
 		case "event_time":
-			k.event = r.scalar()
+			k.event = cut(r.scalar(), maxNumber)
 		case "created":
-			k.created = r.scalar()
+			k.created = cut(r.scalar(), maxNumber)
 		case "created_time":
-			k.createdAt = r.scalar()
+			k.createdAt = cut(r.scalar(), maxNumber)
 		case "num_attempts":
-			k.attempts = r.scalar()
+			k.attempts = cut(r.scalar(), maxNumber)
 		case "response":
 			k.readResponse(r)
 		case "peer_address":
 			for ok := r.object(); ok; ok = r.more() {
 				switch r.key {
 				case "name":
-					k.peerName = r.str()
+					k.peerName = r.clip(maxString)
 				case "addr":
-					k.peerIP = r.str()
+					k.peerIP = r.clip(maxString)
 				}
 			}
 		case "source_address":
 			for ok := r.object(); ok; ok = r.more() {
 				if r.key == "address" {
-					k.sourceIP = cutPort(r.str())
+					k.sourceIP = cutPort(r.clip(maxString))
 				}
 			}
 		case "meta":
@@ -132,14 +135,14 @@ func (p *Parser) readKumo(r *reader, k *kumoRecord) Reason {
 			for ok := r.object(); ok; ok = r.more() {
 				switch r.key {
 				case "feedback_type":
-					k.feedback = r.str()
+					k.feedback = r.clip(maxString)
 				case "original_mail_from":
 					k.reported = r.kind() == '"'
-					k.reportSender = bare(r.str())
+					k.reportSender = bare(r.clip(maxString))
 				case "source_ip":
-					k.reportIP = r.str()
+					k.reportIP = r.clip(maxString)
 				case "original_message":
-					k.original = r.str()
+					k.original = r.clip(maxHeader)
 				case "original_rcpt_to":
 					addressed, why = readAddresses(r, nil)
 				case "supplemental_trace":
@@ -164,11 +167,11 @@ func (k *kumoRecord) readResponse(r *reader) {
 	for ok := r.object(); ok; ok = r.more() {
 		switch r.key {
 		case "code":
-			k.code = r.scalar()
+			k.code = cut(r.scalar(), maxNumber)
 		case "content":
-			k.content = r.str()
+			k.content = r.clip(maxText)
 		case "command":
-			k.command = r.str()
+			k.command = r.clip(maxString)
 		case "enhanced_code":
 			var class, subject, detail string
 			found := false
@@ -300,6 +303,9 @@ func (p *Parser) sendKumo(k *kumoRecord, text string) Reason {
 			return ReasonTime
 		}
 	}
+	if k.kind == "OOB" || k.kind == "Feedback" {
+		p.readOriginal(k)
+	}
 	for _, to := range p.recipients {
 		ev := p.newEvent() // anew for each: the last was the handler's to change
 		ev.OccurredAtUs, ev.Outcome, ev.Final = at, outcome, true
@@ -321,7 +327,7 @@ func (p *Parser) fillKumo(ev *schema.DeliveryEvent, k *kumoRecord) {
 	case "Feedback":
 		p.kumoFeedback(ev, k)
 	case "OOB":
-		p.kumoAsync(ev, k)
+		k.async(ev)
 	default:
 		ev.QueueId, ev.MessageId = cut(k.id, maxString), cut(k.messageID, maxString)
 		ev.Sender, ev.HasSender = cut(k.sender, maxString), k.hasSender

@@ -129,7 +129,7 @@ func (p *Parser) wantsHeaders() bool { return p.wants.subject || len(p.wants.hea
 
 func (p *Parser) fact(kind site.FactKind, name, value string) {
 	if value != "" && len(p.facts) < maxFacts {
-		p.facts = append(p.facts, site.Fact{Kind: kind, Name: name, Value: value})
+		p.facts = append(p.facts, site.Fact{Kind: kind, Name: name, Value: cut(value, maxString)})
 	}
 }
 

@@ -38,7 +38,7 @@ func (c MemoryConfig) Validate() error {
 // The bounds of an entry: its strings are cut, the text at maxCauseText. entryBytes is about what an entry costs beside its strings.
 const (
 	maxCauseText = 512
-	entryBytes   = 400
+	entryBytes   = 240
 )
 
 // Memory fills in what KumoMTA's Expiration leaves out. That record says only that the next attempt "would be" too late; why

@@ -164,19 +164,19 @@ func (p *Parser) readSESMail(r *reader, e *sesEvent) {
 		p.look(placeMail, r)
 		switch r.key {
 		case "timestamp":
-			e.at = r.str()
+			e.at = r.clip(maxString)
 		case "messageId":
-			e.messageID = r.str()
+			e.messageID = r.clip(maxString)
 		case "source":
 			e.hasSource = r.kind() == '"'
-			e.source = bare(r.str())
+			e.source = bare(r.clip(maxString))
 		case "destination":
 			p.destinations = e.readRecipients(r, p.destinations[:0])
 		case "commonHeaders":
 			for ok := r.object(); ok; ok = r.more() {
 				switch r.key {
 				case "messageId":
-					e.messageHeader = r.str()
+					e.messageHeader = r.clip(maxString)
 				case "subject":
 					p.subject(r.str())
 				}
@@ -190,7 +190,7 @@ func (p *Parser) readSESMail(r *reader, e *sesEvent) {
 				p.look(placeTags, r)
 				// mail.sourceIp is the client that called SES; the address that SES sent from is a tag.
 				if r.key == "ses:outgoing-ip" {
-					e.outgoingIP = firstScalar(r)
+					e.outgoingIP = cut(firstScalar(r), maxString)
 				}
 			}
 		}
@@ -231,29 +231,29 @@ func (p *Parser) readSESPart(r *reader, e *sesEvent) {
 	for ok := r.object(); ok; ok = r.more() {
 		switch r.key {
 		case "bounceType":
-			e.bounceType = r.str()
+			e.bounceType = r.clip(maxString)
 		case "bounceSubType":
-			e.bounceSubType = r.str()
+			e.bounceSubType = r.clip(maxString)
 		case "complaintSubType":
-			e.complaintSubType = r.str()
+			e.complaintSubType = r.clip(maxString)
 		case "complaintFeedbackType":
-			e.feedbackType = r.str()
+			e.feedbackType = r.clip(maxString)
 		case "timestamp":
-			e.partAt = r.str()
+			e.partAt = r.clip(maxString)
 		case "feedbackId":
-			e.feedbackID = r.str()
+			e.feedbackID = r.clip(maxString)
 		case "reportingMTA":
-			_, e.reportingMTA = cutDiagnostic(r.str())
+			_, e.reportingMTA = cutDiagnostic(r.clip(maxString))
 		case "remoteMtaIp":
-			e.remoteIP = r.str()
+			e.remoteIP = r.clip(maxString)
 		case "smtpResponse":
-			e.smtpResponse = r.str()
+			e.smtpResponse = r.clip(maxText)
 		case "processingTimeMillis":
-			e.millis = r.scalar()
+			e.millis = cut(r.scalar(), maxNumber)
 		case "userAgent":
-			e.agent = r.str()
+			e.agent = r.clip(maxString)
 		case "reason", "errorMessage", "delayType", "source":
-			e.reason = r.str()
+			e.reason = r.clip(maxText)
 		case "newTopicPreferences":
 			e.after.read(r)
 		case "oldTopicPreferences":

@@ -53,6 +53,7 @@ func (c *Correlator) Stats() Stats {
 // stream and campaign.
 func (c *Correlator) Line(in Input, emit func(*schema.DeliveryEvent)) Result {
 	r := c.line(&in, emit)
+	c.bound()
 	c.stats.Lines++
 	c.stats.Kinds[r.Kind]++
 	c.stats.Reasons[r.Reason]++
@@ -262,7 +263,6 @@ func (c *Correlator) describe(host string, in *Input) {
 	if c.site.Labels() {
 		c.postfixFacts(e, in.Line)
 	}
-	c.bound()
 }
 
 // contradicts tells whether the message line cannot be about e.
@@ -279,7 +279,7 @@ func (c *Correlator) contradicts(e *entry, line []byte) bool {
 	return false
 }
 
-// bound forgets entries, those that were silent longest first.
+// bound forgets entries, those that were silent longest first. It runs after every line, whatever the line has added to.
 func (c *Correlator) bound() {
 	for c.queue.entries > c.cfg.MaxEntries || (c.queue.bytes > c.cfg.MaxBytes && c.queue.entries > 0) {
 		c.queue.remove(c.queue.order.first)
@@ -343,7 +343,6 @@ func (c *Correlator) account(ev *schema.DeliveryEvent, host string, queueID []by
 			recalled: ev.RemoteRecalled, instance: ev.Instance,
 		})
 	}
-	c.bound()
 }
 
 // expire emits the end of every recipient that still waits. qmgr names none of them; their last lines did.

@@ -56,7 +56,6 @@ func (c *Correlator) dmaArrival(l *mtaLine, id string) (Kind, Reason) {
 	e := c.open(l.host, l.key('m', id), &l.in)
 	e.known, e.hasSender = true, true
 	c.queue.setString(e, &e.sender, sender)
-	c.bound()
 	return KindState, ReasonNone
 }
 
@@ -87,7 +86,6 @@ func (c *Correlator) dmaQueued(l *mtaLine, id string) (Kind, Reason) {
 		c.queue.setString(e, &e.sender, parent.sender)
 	}
 	c.queue.wait(e, recipientID{address: to})
-	c.bound()
 	return KindState, ReasonNone
 }
 
@@ -110,7 +108,6 @@ func (c *Correlator) dmaRecipient(l *mtaLine, emit emitFunc, id string) (Kind, R
 		}
 		e.nrcpt++ // counts the attempts
 		c.queue.hint(e, 0, "", "", "")
-		c.bound()
 		return KindState, ReasonNone
 	case " delivery successful":
 		a := attempt{queueID: id, recipient: to, outcome: schema.Outcome_DELIVERED}

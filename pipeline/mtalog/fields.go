@@ -79,6 +79,19 @@ func scanDelays(line []byte, i int, delays *[4]int64) int {
 			i++
 			continue
 		}
+		if i+4 < len(line) && line[i]-'0' <= 9 && line[i+1] == '.' && line[i+2]-'0' <= 9 { // 0.4 or 0.05
+			ms := int64(line[i]-'0')*1000 + int64(line[i+2]-'0')*100
+			n := 3
+			if line[i+3]-'0' <= 9 {
+				ms += int64(line[i+3]-'0') * 10
+				n = 4
+			}
+			if c := line[i+n]; c == '/' || c == ',' {
+				delays[k] = ms
+				i += n
+				continue
+			}
+		}
 		if delays[k], i = seconds(line, i); i == 0 {
 			return 0
 		}

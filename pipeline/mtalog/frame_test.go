@@ -3,6 +3,8 @@ package mtalog
 import (
 	"testing"
 	"time"
+
+	"carom.dev/carom/schema"
 )
 
 func TestFrame(t *testing.T) {
@@ -160,5 +162,33 @@ func TestCivilDaysAgreeWithTheLibrary(t *testing.T) {
 		if next := d.AddDate(0, 0, 1); next.Month() != m && uint32(n) != daysIn(uint32(y), uint32(m)) {
 			t.Fatalf("%s: month has %d days", d, daysIn(uint32(y), uint32(m)))
 		}
+	}
+}
+
+// The stamp of the line before is not taken over where it means another time: another zone, another year, or no year to be
+// had.
+func TestStampsAreReadAnewUnderAnotherZoneOrReference(t *testing.T) {
+	line := []byte("Feb 28 23:30:00 mta1 postfix/qmgr[1]: AAAAAA1: removed")
+	c := NewCorrelator(DefaultConfig())
+	summer := time.FixedZone("", 2*3600)
+	for i, in := range []struct {
+		reference time.Time
+		zone      *time.Location
+		want      string
+	}{
+		{time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), nil, "2026-02-28T23:30:00Z"},
+		{time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), nil, "2026-02-28T23:30:00Z"},
+		{time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), summer, "2026-02-28T21:30:00Z"},
+		{time.Date(2027, 3, 1, 0, 0, 0, 0, time.UTC), summer, "2027-02-28T21:30:00Z"},
+		{time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), summer, "2025-02-28T21:30:00Z"},
+		{time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), nil, "2025-02-28T23:30:00Z"},
+	} {
+		r := c.Line(Input{Line: line, Reference: in.reference, Location: in.zone}, func(*schema.DeliveryEvent) {})
+		if got := r.At.Format(time.RFC3339); got != in.want || r.Host != "mta1" {
+			t.Errorf("line %d: %s of %q, want %s", i, got, r.Host, in.want)
+		}
+	}
+	if r := c.Line(Input{Line: line}, func(*schema.DeliveryEvent) {}); r.Reason != ReasonNoReference {
+		t.Errorf("without a reference: %s %s at %s", r.Kind, r.Reason, r.At)
 	}
 }

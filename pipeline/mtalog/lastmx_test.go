@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"carom.dev/carom/schema"
+	"google.golang.org/protobuf/proto"
 )
 
 const (
@@ -47,9 +48,21 @@ func TestLastMX(t *testing.T) {
 			t.Errorf("remote %q: a socket is no MX", got.RemoteHost)
 		}
 	})
-	t.Run("the cause of an expiry says so too", func(t *testing.T) {
-		got := one(t, "smtp[1]: AAAAAA1: to=<a@example.net>, "+reached, "smtp[1]: BBBBBB1: to=<b@example.net>, "+noHost+"(no TLSA records found)",
-			"qmgr[1]: BBBBBB1: from=<s@x>, status=expired, returned to sender")
+	t.Run("the cause of an expiry says so too, after a snapshot as well", func(t *testing.T) {
+		c := NewCorrelator(DefaultConfig())
+		var got *schema.DeliveryEvent
+		for _, line := range []string{
+			"smtp[1]: AAAAAA1: to=<a@example.net>, " + reached,
+			"smtp[1]: BBBBBB1: to=<b@example.net>, " + noHost + "(no TLSA records found)",
+			"qmgr[1]: BBBBBB1: from=<s@x>, status=expired, returned to sender",
+		} {
+			state := c.AppendState(nil)
+			c = NewCorrelator(DefaultConfig())
+			if err := c.LoadState(state); err != nil {
+				t.Fatal(err)
+			}
+			c.Line(Input{Line: []byte(head + line)}, func(ev *schema.DeliveryEvent) { got = proto.Clone(ev).(*schema.DeliveryEvent) })
+		}
 		if f := got.Cause; f == nil || f.RemoteHost != "mx1.example.net" || !f.RemoteRecalled || f.RemoteIp != "" {
 			t.Errorf("cause %v", f)
 		}

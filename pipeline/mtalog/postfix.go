@@ -133,17 +133,17 @@ func queueIDEnd(line []byte, i int) int {
 	if i+shortest+1 >= len(line) {
 		return 0
 	}
-	words := byte(0)
-	k := i
-	for ; k < len(line); k++ {
-		class := idClass[line[k]]
+	words, n := byte(0), 0
+	for _, c := range line[i:min(len(line), i+longest+1)] {
+		class := idClass[c]
 		if class == 0 {
 			break
 		}
 		words |= class
+		n++
 	}
-	n := k - i
-	if n < shortest || n > longest || k+1 >= len(line) || line[k] != ':' || line[k+1] != ' ' {
+	k := i + n
+	if n < shortest || k+1 >= len(line) || line[k] != ':' || line[k+1] != ' ' {
 		return 0
 	}
 	if words != 'h' && (n < 12 || line[i+10] != 'z') {
@@ -174,7 +174,7 @@ func scanQueueManager(line []byte, i int, m *message) {
 
 func scanActive(line []byte, i int, m *message) bool {
 	const key = ">, size="
-	k := bytes.LastIndex(line[i:], []byte(key))
+	k := lastBehindAddress(line[i:], key)
 	if k < 0 {
 		return false
 	}
@@ -193,9 +193,19 @@ func scanActive(line []byte, i int, m *message) bool {
 	return true
 }
 
+// lastBehindAddress returns the place of the last key in b, or -1. key begins with the ">" of an address. It is mostly the
+// last ">" of the line.
+func lastBehindAddress(b []byte, key string) int {
+	for end := len(b); ; {
+		if end = bytes.LastIndexByte(b[:end], '>'); end < 0 || hasPrefix(b[end:], key) {
+			return end
+		}
+	}
+}
+
 func scanExpired(line []byte, i int, m *message) bool {
 	const key = ">, status="
-	k := bytes.LastIndex(line[i:], []byte(key))
+	k := lastBehindAddress(line[i:], key)
 	if k < 0 {
 		return false
 	}

@@ -108,6 +108,7 @@ func TestLoggedHeaders(t *testing.T) {
 		{"info: header X-Tenant: evil from unknown[192.0.2.9]; from=<a@b> to=<c@d> proto=ESMTP helo=<x>" + client, "X-Tenant", "evil from unknown[192.0.2.9]; from=<a@b> to=<c@d> proto=ESMTP helo=<x>"},
 		{"info: header X-Tenant: folded? value" + client, "X-Tenant", "folded? value"},
 		{`info: header X-Tenant: acme from local; from=<"a from b; from=<c"@example.com> to=<u@example.net>`, "X-Tenant", "acme"},
+		{`info: header X-Tenant: acme from local; from=<"a from b c[192.0.2.9]; from=<d"@example.com> to=<u@example.net>`, "X-Tenant", "acme"},
 		{"info: header X-Campaign: " + strings.Repeat("c", 188) + client, "X-Campaign", strings.Repeat("c", 188)},
 		{`info: header X-Campaign: ` + strings.Repeat("c", 188) + ` from local; from=<"x from h[1]; from=<y"@example.com>`, "X-Campaign", strings.Repeat("c", 188)},
 	} {

@@ -60,10 +60,9 @@ func ownFrame(in *Input) Format {
 		if !auto && in.Format != FormatHaraka {
 			return FormatAuto
 		}
-		// Behind the stamp syslog has a host, and no host's name begins with a bracket.
+		// Behind the stamp syslog has a host.
 		if sp := bytes.IndexByte(line[10:min(len(line), 40)], ' '); sp > 0 {
-			rest := line[10+sp+1:]
-			if (hasPrefix(rest, "[") && bytes.Contains(rest[:min(len(rest), 80)], []byte("] ["))) || harakaStart(rest) {
+			if rest := harakaPlain(line[10+sp+1:]); harakaLine(rest) || harakaStart(rest) {
 				return FormatHaraka
 			}
 		}
@@ -73,7 +72,7 @@ func ownFrame(in *Input) Format {
 	case in.Format == FormatExim && line[0] == ' ', auto && hasPrefix(line, " Suggested action: "):
 		return FormatExim // the second line of a warning
 	case in.Format == FormatHaraka && line[0] != '<' && (len(line) < 4 || monthNumber(line[0], line[1], line[2]) == 0),
-		auto && harakaStart(line):
+		auto && (harakaStart(line) || harakaLine(harakaPlain(line))):
 		return FormatHaraka
 	}
 	return FormatAuto
@@ -129,23 +128,27 @@ func (c *Correlator) otherMTA(r *Result, in *Input, emit func(*schema.DeliveryEv
 // ownLine reads a line that ownFrame knew.
 func (c *Correlator) ownLine(format Format, in *Input, emit func(*schema.DeliveryEvent)) Result {
 	r := Result{Host: strings.ToValidUTF8(in.Host, "\uFFFD")}
-	if in.Line[0]-'0' > 9 {
-		r.Kind, r.Reason = KindNoise, ReasonMTA // no stamp: printed past the logger, or a line's second line
-		return r
-	}
 	r.Format = format
 	if zone := c.site.Location(r.Host); zone != nil {
 		in.Location = zone
 	}
 	n, reason := 0, ReasonNone
-	if format == FormatExim {
+	switch {
+	case in.Line[0]-'0' <= 9 && format == FormatExim:
 		c.frame.at, n, reason = c.stamps.readExim(in.Line, in.Location)
-	} else {
+	case in.Line[0]-'0' <= 9:
 		c.frame.at, n, reason = c.stamps.readISO(in.Line, in.Location)
+	case format == FormatExim || !harakaLine(harakaPlain(in.Line)):
+		r.Kind, r.Reason = KindNoise, ReasonMTA // printed past the logger, or a line's second line
+		return r
+	case in.Reference.IsZero():
+		reason = ReasonNoReference
+	default: // log.ini, timestamps=false: who carries the line knows the time
+		c.frame.at, n = in.Reference.UnixMicro(), -1
 	}
 	switch {
 	case reason != ReasonNone:
-	case n >= len(in.Line) || in.Line[n] != ' ':
+	case n >= 0 && (n >= len(in.Line) || in.Line[n] != ' '):
 		reason = ReasonFrame
 	case r.Host == "":
 		reason = ReasonHost

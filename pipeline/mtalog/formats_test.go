@@ -127,7 +127,7 @@ func TestTrapsOfEachFormat(t *testing.T) {
 			sendmail + "to=<a@x>, delay=00:00:02, xdelay=00:00:00, mailer=esmtp, pri=31, relay=h.example., dsn=4.0.0, stat=Deferred",
 		}, []string{
 			"a@x deferred from=s@x attempt=1 phase=eom enhanced=4.4.2/MTA ip=192.0.2.7 delay=24h0m1s text=Deferred: Connection timed out with h.example.",
-			"a@x deferred from=s@x attempt=2 enhanced=4.0.0/MTA delay=2s text=Deferred",
+			"a@x suspended from=s@x attempt=1 phase=queue enhanced=4.0.0/MTA delay=2s text=Deferred",
 		}},
 		{"opensmtpd: quotes in the reply, a session's end gives the reason of a failure without host, expiry", []string{
 			opensmtp + "49b2bc64c67cbbf5 smtp envelope evpid=74948fed87e71c3a from=<s@x.example> to=<a@x.example>",

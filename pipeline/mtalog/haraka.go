@@ -1,53 +1,46 @@
 package mtalog
 
 import (
-	"bytes"
 	"strings"
 
-	"carom.dev/carom/schema"
+	"carom.dev/carom/pipeline/address"
+	"carom.dev/carom/pipeline/site"
 )
 
-// Haraka's own format is "STAMP [LEVEL] [ID] [PLUGIN] WORDS". A transaction UUID.N names its sender, recipients and
-// Message-ID; its outbound part UUID.N.M delivers to the M-th of its domains, in the order of their first recipient, and
-// names recipients only where RCPT was refused. "Temp failing" and "bouncing mail" speak of all that are left. A bounce
-// of Haraka's own is UUID with UUID.1, and none of its lines names a recipient. outbound/hmail.js.
-
-// harakaStart tells what Haraka prints past its logger.
-func harakaStart(b []byte) bool {
-	return hasPrefix(b, "loglevel: ") || hasPrefix(b, "log format: ") || hasPrefix(b, "Starting up Haraka ") ||
-		hasPrefix(b, "Using iconv-lite ") || hasPrefix(b, "Reloaded file: ") || hasPrefix(b, "loaded TLD files: ") ||
-		hasPrefix(b, "loaded Public Suffixes: ")
-}
+// A transaction UUID.N names its sender, recipients and Message-ID; its outbound part UUID.N.M delivers to the M-th of its
+// domains, in the order of their first recipient (with always_split to the M-th recipient), and names recipients only where
+// RCPT was refused. "Temp failing" and "bouncing mail" speak of all that are left. A bounce of Haraka's own is UUID with
+// UUID.1, and none of its lines names a recipient. outbound/hmail.js, outbound/index.js.
 
 func (c *Correlator) haraka(l *mtaLine, emit emitFunc) (Kind, Reason) {
+	l.msg = harakaPlain(l.msg)
 	if harakaStart(l.msg) {
 		return KindNoise, ReasonMTA
 	}
-	var part [3][]byte // level, id, plugin
-	rest := l.msg
-	for k := range part {
-		if len(rest) == 0 || rest[0] != '[' {
-			return KindUnparsed, ReasonShape
-		}
-		end := bytes.IndexByte(rest, ']')
-		if end < 0 {
-			return KindUnparsed, ReasonCut
-		}
-		part[k], rest = rest[1:end], bytes.TrimLeft(rest[end+1:], " ")
+	id, origin, words, reason := harakaParts(l.msg, harakaWanted)
+	if reason != ReasonNone {
+		return KindUnparsed, reason
 	}
-	id := part[1]
 	if len(id) > maxKey {
 		return KindUnparsed, ReasonShape
 	}
-	l.msg = rest
-	switch {
-	case string(part[2]) == "core" && len(id) > 36:
-		return c.harakaInbound(l, string(id))
-	case string(part[2]) != "outbound":
+	if !harakaWanted(id, origin) {
 		return KindNoise, ReasonMTA
+	}
+	if l.msg[0] == '[' && len(words) > 0 && &words[len(words)-1] == &l.in.Line[len(l.in.Line)-1] {
+		l.msg = words // the end of the line
+	} else {
+		l.text()
+		l.msg, l.str = words, clean(words)
+	}
+	switch {
+	case string(origin) == "core":
+		return c.harakaInbound(l, string(id))
 	case len(id) >= 36:
 		return c.harakaOutbound(l, emit, string(id))
-	case hasPrefix(rest, "Created transaction: ") && len(rest) <= maxKey:
+	case hasPrefix(words, "Transaction delivery for domain: "):
+		return c.harakaPart(l)
+	case hasPrefix(words, "Created transaction: ") && len(words) <= maxKey:
 		e := c.open(l.host, l.key('m', l.text()[len("Created transaction: "):]), &l.in)
 		e.known, e.hasSender = true, true // a bounce: null sender (RFC 5321, section 4.5.5)
 		c.bound()
@@ -56,27 +49,38 @@ func (c *Correlator) haraka(l *mtaLine, emit emitFunc) (Kind, Reason) {
 	return KindNoise, ReasonMTA
 }
 
+// harakaWanted tells whether lines with that id and origin may say something.
+func harakaWanted(id, origin []byte) bool {
+	return (string(origin) == "core" && len(id) >= 36) || string(origin) == "outbound"
+}
+
 // harakaInbound keeps who sends what to whom.
 func (c *Correlator) harakaInbound(l *mtaLine, id string) (Kind, Reason) {
-	begin, recipient := hasPrefix(l.msg, "sender <"), hasPrefix(l.msg, "recipient <")
-	if !begin && !recipient && !hasPrefix(l.msg, "message mid=") {
+	switch {
+	case hasPrefix(l.msg, "sender <"), hasPrefix(l.msg, "recipient <"), hasPrefix(l.msg, "message mid="):
+	case hasPrefix(l.msg, "queue code="):
+		return c.harakaQueued(l, id)
+	case len(id) == 36 && (hasPrefix(l.msg, "connect ip=") || hasPrefix(l.msg, "disconnect ip=")):
+		return c.harakaClient(l, id)
+	default:
 		return KindNoise, ReasonMTA
 	}
 	s := l.text()
 	key := l.key('m', id)
 	e := c.lookup(l.host, key)
-	if !begin && !recipient {
+	if strings.HasPrefix(s, "message mid=") {
 		if e == nil {
 			return KindState, ReasonUnknownEntry
 		}
-		mid, _, _ := strings.Cut(s[len("message mid="):], " ")
+		mid, _ := harakaValue(s[len("message mid="):])
 		c.queue.setString(e, &e.messageID, mid)
 		c.queue.touch(e)
 		c.bound()
 		return KindState, ReasonNone
 	}
+	begin := s[0] == 's'
 	addr, rest, ok := cutAddress(s[strings.IndexByte(s, '<'):])
-	if !ok || (recipient && addr == "") {
+	if !ok || (!begin && addr == "") {
 		return KindUnparsed, ReasonCut
 	}
 	if !strings.HasPrefix(rest, " code=OK ") && !strings.HasPrefix(rest, " code=CONT ") {
@@ -91,6 +95,12 @@ func (c *Correlator) harakaInbound(l *mtaLine, id string) (Kind, Reason) {
 		e = c.open(l.host, key, &l.in)
 		e.known, e.hasSender = true, true
 		c.queue.setString(e, &e.sender, addr)
+		if c.site.Labels() {
+			c.learnSender(e, FormatHaraka)
+			if client := c.lookup(l.host, l.key('c', id[:36])); client != nil {
+				c.learn(e, FormatHaraka, site.FactClient, "", client.peerIP)
+			}
+		}
 	case e == nil:
 		return KindState, ReasonUnknownEntry
 	default:
@@ -103,243 +113,104 @@ func (c *Correlator) harakaInbound(l *mtaLine, id string) (Kind, Reason) {
 	return KindState, ReasonNone
 }
 
-// harakaEntry returns the entry of an outbound id, which takes over its share of the transaction's recipients when it is
-// first seen.
-func (c *Correlator) harakaEntry(l *mtaLine, id string) *entry {
-	if e := c.lookup(l.host, l.key('o', id)); e != nil {
-		c.queue.touch(e)
-		return e
-	}
-	dot := strings.LastIndexByte(id, '.')
-	var parent *entry
-	if dot > 0 {
-		parent = c.lookup(l.host, l.key('m', id[:dot]))
-	}
-	e := c.open(l.host, l.key('o', id), &l.in)
-	if parent == nil {
-		return e
-	}
-	e.known, e.hasSender = parent.known, parent.hasSender
-	c.queue.setString(e, &e.sender, parent.sender)
-	c.queue.setString(e, &e.messageID, parent.messageID)
-	nth, _ := readInt([]byte(id[dot+1:]))
-	order := map[string]int64{}
-	for i := range parent.waiting {
-		r := parent.waiting[i].recipientID
-		d := domainOf(r.address)
-		if order[d] == 0 {
-			order[d] = int64(len(order) + 1)
-		}
-		if order[d] == nth {
-			c.queue.wait(e, r)
-		}
-	}
-	if parent.done++; parent.done >= int64(len(order)) {
-		c.queue.remove(parent)
-	}
-	return e
-}
-
-func (c *Correlator) harakaOutbound(l *mtaLine, emit emitFunc, id string) (Kind, Reason) {
-	words := l.text()
-	switch {
-	case strings.HasPrefix(words, "recipient <"):
-		return c.harakaRecipient(l, emit, id, words)
-	case strings.HasPrefix(words, "delivered file="):
-		return c.harakaDelivered(l, emit, id, words)
-	case strings.HasPrefix(words, "Temp failing "):
-		_, reason, ok := strings.Cut(words, " seconds: ")
-		if !ok {
-			return KindUnparsed, ReasonCut
-		}
-		return c.harakaEnd(l, emit, id, reason, schema.Outcome_DEFERRED)
-	case strings.HasPrefix(words, "bouncing mail: "):
-		return c.harakaEnd(l, emit, id, words[len("bouncing mail: "):], schema.Outcome_BOUNCED)
-	}
-	phase, ip, ok := harakaTrouble(words)
-	if !ok {
+// harakaClient keeps the address of a connection for as long as it lasts, if a label asks for it. Who logged in is not
+// logged.
+func (c *Correlator) harakaClient(l *mtaLine, id string) (Kind, Reason) {
+	if !c.wants(site.FactClient) {
 		return KindNoise, ReasonMTA
 	}
-	c.queue.hint(c.harakaEntry(l, id), phase, words, "", ip)
-	c.bound()
-	return KindState, ReasonHint
-}
-
-// harakaTrouble reads what goes wrong with one of the hosts; "Tried all MXs" refers to it.
-func harakaTrouble(words string) (phase schema.Phase, ip string, ok bool) {
-	if rest, found := strings.CutPrefix(words, "Failed to get socket: "); found {
-		if k := strings.LastIndexByte(rest, ' '); k >= 0 {
-			ip = rest[k+1:]
-		}
-		return schema.Phase_CONNECT, withoutPort(ip), true
-	}
-	if rest, found := strings.CutPrefix(words, "Ongoing connection failed to "); found {
-		ip, reason, _ := strings.Cut(rest, " : ")
-		if what, found := strings.CutPrefix(reason, "socket timeout waiting on "); found {
-			phase = harakaPhase(what)
-		} else if strings.Contains(reason, "SSL routines") || strings.Contains(reason, "TLS") {
-			phase = schema.Phase_TLS
-		}
-		return phase, withoutPort(ip), true
-	}
-	if rest, found := strings.CutPrefix(words, "Remote end "); found {
-		ip, _, _ := strings.Cut(rest, " ")
-		return 0, withoutPort(ip), true
-	}
-	if strings.HasPrefix(words, "MX Lookup for ") {
-		return schema.Phase_DNS, "", true
-	}
-	return 0, "", strings.HasPrefix(words, "Unrecognized response from upstream server: ")
-}
-
-// harakaPhase maps the states of Haraka's client. "connect" is a connection that has not greeted yet.
-func harakaPhase(what string) schema.Phase {
-	switch strings.TrimSpace(what) {
-	case "connect":
-		return schema.Phase_BANNER
-	case "ehlo", "helo", "lhlo", "xclient":
-		return schema.Phase_EHLO
-	case "starttls":
-		return schema.Phase_TLS
-	case "auth":
-		return schema.Phase_AUTH
-	case "mail":
-		return schema.Phase_MAIL
-	case "rcpt":
-		return schema.Phase_RCPT
-	case "data":
-		return schema.Phase_DATA
-	case "dot", "mailbody":
-		return schema.Phase_EOM
-	case "quit", "rset":
-		return schema.Phase_QUIT
-	}
-	return schema.Phase_PHASE_UNSPECIFIED
-}
-
-// harakaRecipient reads "recipient <r> deferred: REPLY" and "recipient <r> rejected: REPLY".
-func (c *Correlator) harakaRecipient(l *mtaLine, emit emitFunc, id, words string) (Kind, Reason) {
-	to, rest, ok := cutAddress(words[len("recipient "):])
-	if !ok || to == "" {
-		return KindUnparsed, ReasonCut
-	}
-	a := attempt{queueID: id, recipient: to, phase: schema.Phase_RCPT, origin: schema.Origin_REMOTE_REPLY}
-	if a.text, ok = strings.CutPrefix(rest, " deferred: "); ok {
-		a.outcome = schema.Outcome_DEFERRED
-	} else if a.text, ok = strings.CutPrefix(rest, " rejected: "); ok {
-		a.outcome = schema.Outcome_BOUNCED
-	} else {
-		return KindUnparsed, ReasonShape
-	}
-	a.run = c.harakaEntry(l, id).nrcpt + 1
-	l.key('o', id)
-	c.record(l, emit, &a)
-	return KindEvent, ReasonNone
-}
-
-// harakaDelivered ends those recipients that were not refused in this attempt. nrcpt counts the entry's attempts.
-func (c *Correlator) harakaDelivered(l *mtaLine, emit emitFunc, id, words string) (Kind, Reason) {
-	a := attempt{queueID: id, outcome: schema.Outcome_DELIVERED, origin: schema.Origin_REMOTE_REPLY}
-	head, tail, ok := strings.Cut(words, ` response="`)
-	if !ok {
-		return KindUnparsed, ReasonCut
-	}
-	k := strings.LastIndex(tail, `" delay=`)
-	if k < 0 {
-		return KindUnparsed, ReasonCut
-	}
-	a.text = tail[:k] // the reply without its codes
-	delay, _, _ := strings.Cut(tail[k+len(`" delay=`):], " ")
-	a.delayMS, a.hasDelay = readMillis([]byte(delay))
-	for f := range strings.FieldsSeq(head) {
-		switch key, value, _ := strings.Cut(f, "="); key {
-		case "host":
-			a.host, a.relay = value, value
-		case "ip":
-			a.ip = value
-		case "port":
-			port, _ := readInt([]byte(value))
-			a.port = int32(port & 0xffff)
-		}
-	}
-	e := c.harakaEntry(l, id)
-	a.run = e.nrcpt + 1
-	events := 0
-	l.key('o', id)
-	for k := len(e.waiting) - 1; k >= 0; k-- {
-		if r := &e.waiting[k]; r.run != a.run {
-			a.recipient = r.address
-			c.record(l, emit, &a)
-			events++
-		}
-	}
-	c.queue.hint(e, 0, "", "", "")
-	if len(e.waiting) == 0 {
-		c.queue.remove(e)
-	}
-	if events == 0 {
-		return KindState, ReasonNobody
-	}
-	return KindEvent, ReasonNone
-}
-
-// harakaEnd reads the end of an attempt for all recipients that are left.
-func (c *Correlator) harakaEnd(l *mtaLine, emit emitFunc, id, reason string, outcome schema.Outcome) (Kind, Reason) {
-	e := c.harakaEntry(l, id)
-	a := attempt{queueID: id, outcome: outcome, origin: schema.Origin_LOCAL_MTA, run: e.nrcpt + 1}
-	e.nrcpt++
-	why, expired := strings.CutPrefix(reason, "Too many failures (")
-	if expired {
-		why = strings.TrimSuffix(why, ")")
-	}
-	told := strings.HasPrefix(why, "Some recipients ") // each of them had a line of its own
-	if told && !expired {
-		if len(e.waiting) == 0 {
+	ip, connect := strings.CutPrefix(l.text(), "connect ip=")
+	key := l.key('c', id)
+	if !connect {
+		if e := c.lookup(l.host, key); e != nil {
 			c.queue.remove(e)
 		}
 		return KindState, ReasonNone
 	}
-	harakaWords(&a, why, e)
-	c.queue.hint(e, 0, "", "", "")
-	if len(e.waiting) == 0 {
-		c.queue.remove(e)
-		return KindState, ReasonNobody
-	}
-	l.key('o', id)
-	for k := len(e.waiting) - 1; k >= 0; k-- {
-		switch {
-		case expired && told:
-			c.give(l, emit, e, k, id, reason, nil)
-		case expired:
-			c.give(l, emit, e, k, id, reason, &a)
-		default:
-			a.recipient = e.waiting[k].address
-			c.record(l, emit, &a)
-		}
-	}
-	if len(e.waiting) == 0 {
-		c.queue.remove(e)
-	}
-	return KindEvent, ReasonNone
+	ip, _ = harakaValue(ip)
+	e := c.open(l.host, key, &l.in)
+	e.known = true
+	c.queue.hint(e, 0, "", "", ip)
+	c.bound()
+	return KindState, ReasonNone
 }
 
-// harakaWords judges a reason. Haraka does not say which command a reply to the whole message answers.
-func harakaWords(a *attempt, why string, e *entry) {
-	a.text = why
-	const unread = "Unrecognized response from upstream server: "
-	switch {
-	case strings.HasPrefix(why, "Tried all MXs"):
-		if e.note != "" {
-			a.text, a.phase, a.ip = e.note, e.phase, e.peerIP
-		}
-	case strings.HasPrefix(why, "Upstream error: "):
-		a.text, a.origin = why[len("Upstream error: "):], schema.Origin_REMOTE_REPLY
-	case strings.HasPrefix(why, unread):
-		a.text, a.origin = strings.TrimRight(strings.TrimSuffix(why[len(unread):], `\r`), "\r"), schema.Origin_REMOTE_REPLY
-	case strings.HasPrefix(why, "DNS lookup failure"), strings.HasPrefix(why, "Nowhere to deliver mail to"),
-		strings.Contains(why, "NULL MX"): // RFC 7505
-		a.phase = schema.Phase_DNS
-	case replyCode(why):
-		a.origin = schema.Origin_REMOTE_REPLY
+// How a host forms the parts of a transaction: outbound.ini, always_split. One setting holds for all messages, and the first
+// message by which the two can be told apart tells.
+const (
+	harakaByDomain    = 1
+	harakaByRecipient = 2
+)
+
+// harakaQueued counts the parts that are made of a transaction between its "queue code=CONT" and its "queue code=OK". Where
+// another one comes between, nothing is learned from either.
+func (c *Correlator) harakaQueued(l *mtaLine, id string) (Kind, Reason) {
+	parent := c.lookup(l.host, l.key('m', id))
+	if parent == nil {
+		return KindState, ReasonUnknownEntry
 	}
+	c.queue.touch(parent)
+	const forgotten = 10_000_000 // microseconds after which the end of a transaction must have been lost
+	key := l.key('q', "")
+	e := c.lookup(l.host, key)
+	lost := e == nil || e.host.clock-e.touched > forgotten
+	e = c.open(l.host, key, &l.in)
+	if e.known = true; lost {
+		e.done, e.size = 0, 0 // transactions that are being queued, and parts so far
+		c.queue.setString(e, &e.note, "")
+	}
+	if hasPrefix(l.msg, "queue code=CONT ") {
+		if e.done++; e.done > 1 {
+			id = ""
+		}
+		e.size = 0
+		c.queue.setString(e, &e.note, id)
+		c.bound()
+		return KindState, ReasonNone
+	}
+	if e.note == id {
+		switch domains := harakaDomains(parent); {
+		case domains == int64(len(parent.waiting)): // both ways are the same
+		case e.size == domains:
+			e.nrcpt = harakaByDomain
+		case e.size == int64(len(parent.waiting)):
+			e.nrcpt = harakaByRecipient
+		}
+	}
+	e.done = max(e.done-1, 0)
+	c.queue.setString(e, &e.note, "")
+	c.bound()
+	return KindState, ReasonNone
+}
+
+// harakaPart reads "Transaction delivery for domain: D", which does not say of which transaction: bounces have such lines,
+// too. Those of the transaction's own domains count.
+func (c *Correlator) harakaPart(l *mtaLine) (Kind, Reason) {
+	e := c.lookup(l.host, l.key('q', ""))
+	if e == nil || e.note == "" {
+		return KindState, ReasonUnknownEntry
+	}
+	domain := address.NormalizeDomain(l.text()[len("Transaction delivery for domain: "):])
+	if parent := c.lookup(l.host, l.key('m', e.note)); parent != nil {
+		for i := range parent.waiting {
+			if domainOf(parent.waiting[i].address) == domain {
+				e.size++
+				break
+			}
+		}
+	}
+	c.queue.touch(e)
+	return KindState, ReasonNone
+}
+
+// harakaDomains counts the domains of a transaction.
+func harakaDomains(e *entry) int64 {
+	if len(e.waiting) < 2 {
+		return int64(len(e.waiting))
+	}
+	seen := make(map[string]bool, len(e.waiting))
+	for i := range e.waiting {
+		seen[domainOf(e.waiting[i].address)] = true
+	}
+	return int64(len(seen))
 }

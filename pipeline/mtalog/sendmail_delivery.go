@@ -65,7 +65,11 @@ func (c *Correlator) sendmailTo(l *mtaLine, emit emitFunc, n int) (Kind, Reason)
 		if a.recipient, list, ok = sendmailNext(list); !ok {
 			a.recipient = d.ctladdr
 		}
-		c.record(l, emit, &a)
+		once := a
+		if a.outcome == schema.Outcome_DEFERRED && reply == "" && e != nil && sendmailFromCache(&a, e) {
+			once.outcome, once.suspended, once.phase = schema.Outcome_SUSPENDED, true, schema.Phase_QUEUE
+		}
+		c.record(l, emit, &once)
 	}
 	if e != nil && e.nrcpt > 0 && e.done >= e.nrcpt && len(e.waiting) == 0 && c.lookup(l.host, key) == e {
 		c.queue.remove(e)
@@ -85,6 +89,16 @@ func sendmailHandedOver(a *attempt, stat string) bool {
 	ip, err := netip.ParseAddr(a.ip)
 	return err == nil && ip.IsLoopback() && strings.HasPrefix(stat, "Sent (") &&
 		strings.HasSuffix(stat, " Message accepted for delivery)")
+}
+
+// sendmailFromCache tells a host that was not tried because it had failed a moment ago (TO_HOSTSTATUS): the line lacks the
+// address that an attempt before had. A lookup that failed has none either, and an IPv6 address that refused.
+func sendmailFromCache(a *attempt, e *entry) bool {
+	if a.relay == "" || a.ip != "" || a.phase == schema.Phase_DNS {
+		return false
+	}
+	k := e.find(recipientID{address: a.recipient})
+	return k >= 0 && e.waiting[k].cause != nil && e.waiting[k].cause.ip != ""
 }
 
 // sendmailFinish takes recipients out of an entry without a word.

@@ -1,7 +1,7 @@
 package feed
 
 import (
-	"strconv"
+	"cmp"
 	"strings"
 
 	"carom.dev/carom/schema"
@@ -45,8 +45,8 @@ const kumoInternal = "KumoMTA internal: "
 
 // answer tells the remote's reply from KumoMTA's own words, which are marked, or have no command that they answer.
 func (k *kumoRecord) answer(outcome schema.Outcome) answer {
-	a := answer{text: k.reply(), origin: schema.Origin_REMOTE_REPLY, enhanced: k.enhanced}
-	a.code, _ = strconv.Atoi(k.code)
+	a := answer{text: k.reply, origin: schema.Origin_REMOTE_REPLY, enhanced: k.enhanced}
+	a.code = number(k.code)
 	phase, own := kumoOwn(k.content)
 	switch {
 	case outcome == schema.Outcome_DELIVERED && k.peerIP != "":
@@ -68,15 +68,22 @@ func (k *kumoRecord) answer(outcome schema.Outcome) answer {
 	return a
 }
 
-// reply writes the response as it stood on the wire.
-func (k *kumoRecord) reply() string {
-	switch {
-	case len(k.code) != 3:
-		return k.content
-	case k.enhanced == "":
-		return k.code + " " + k.content
+// compose writes the response as it stood on the wire, and an id for the record, since id names the message. Both are
+// parts of one string: each record has them.
+func (k *kumoRecord) compose() {
+	code, gap, enhanced, gap2 := k.code, " ", k.enhanced, " "
+	if len(code) != 3 {
+		code, gap, enhanced, gap2 = "", "", "", ""
+	} else if enhanced == "" {
+		gap2 = ""
 	}
-	return k.code + " " + k.enhanced + " " + k.content
+	n := len(code) + len(gap) + len(enhanced) + len(gap2) + len(k.content)
+	if k.id == "" {
+		k.reply = code + gap + enhanced + gap2 + k.content
+		return
+	}
+	both := code + gap + enhanced + gap2 + k.content + k.id + "/" + k.kind + "/" + k.attempts + "/" + cmp.Or(k.event, k.at)
+	k.reply, k.eventID = both[:n], both[n:]
 }
 
 // commandPhase maps a command, as it was sent or as KumoMTA's sources name it, to its phase; "." is the final dot.

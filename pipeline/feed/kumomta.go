@@ -20,7 +20,8 @@ type kumoRecord struct {
 	code, enhanced, content, command               string
 	at, event, created, createdAt                  string
 	attempts                                       string
-	report                                         bool // there is a feedback report
+	reply, eventID                                 string // composed
+	report                                         bool   // there is a feedback report
 	feedback, reportSender, reportIP, original     string
 	reported                                       bool // it names a sender
 }
@@ -226,10 +227,9 @@ func (p *Parser) readKumoMeta(r *reader) {
 
 // readKumoHeaders reads the header fields that the policy has logged.
 func (p *Parser) readKumoHeaders(r *reader, k *kumoRecord) {
-	wanted := p.wantsHeaders()
 	for ok := r.object(); ok; ok = r.more() {
 		id := len(r.key) == len("Message-ID") && strings.EqualFold(r.key, "Message-ID")
-		if !id && !wanted {
+		if !id && !p.asksHeader(r.key) {
 			continue
 		}
 		name, value := r.key, firstScalar(r)
@@ -303,6 +303,7 @@ func (p *Parser) sendKumo(k *kumoRecord, text string) Reason {
 			return ReasonTime
 		}
 	}
+	k.compose()
 	if k.kind == "OOB" || k.kind == "Feedback" {
 		p.readOriginal(k)
 	}
@@ -320,9 +321,7 @@ func (p *Parser) fillKumo(ev *schema.DeliveryEvent, k *kumoRecord) {
 	if ev.MtaHost == "" {
 		ev.MtaHost = cut(k.node, maxString)
 	}
-	if k.id != "" {
-		ev.FeedEventId = cut(k.id+"/"+k.kind+"/"+k.attempts+"/"+cmp.Or(k.event, k.at), maxString)
-	}
+	ev.FeedEventId = cut(k.eventID, maxString)
 	switch k.kind {
 	case "Feedback":
 		p.kumoFeedback(ev, k)

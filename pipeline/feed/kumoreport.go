@@ -1,7 +1,6 @@
 package feed
 
 import (
-	"strconv"
 	"strings"
 
 	"carom.dev/carom/schema"
@@ -32,7 +31,7 @@ func (k *kumoRecord) async(ev *schema.DeliveryEvent) {
 	ev.Sender, ev.HasSender = cut(k.sender, maxString), k.hasSender
 	a := answer{text: k.content, origin: schema.Origin_ASYNC_DSN, phase: schema.Phase_ASYNC, enhanced: k.enhanced}
 	if k.content != "" {
-		a.code, _ = strconv.Atoi(k.code)
+		a.code = number(k.code)
 	}
 	fill(ev, a)
 }

@@ -50,9 +50,8 @@ func placeOf(name string) (place, bool) {
 type wants struct {
 	fields  [numPlaces][]wantedField
 	headers []string
-	subject bool
-	user    bool
-	client  bool
+
+	subject, user, client, transport, job, feed, host bool
 }
 
 // wantedField is the name of a field that a rule asks for, "meta.tenant", and its key there.
@@ -61,6 +60,7 @@ type wantedField struct{ name, key string }
 func wantsOf(s *site.Site) wants {
 	w := wants{
 		headers: s.Names(site.FactHeader), subject: s.Wants(site.FactSubject), user: s.Wants(site.FactUser), client: s.Wants(site.FactClient),
+		transport: s.Wants(site.FactTransport), job: s.Wants(site.FactJob), feed: s.Wants(site.FactFeed), host: s.Wants(site.FactHost),
 	}
 	for _, name := range s.Names(site.FactField) {
 		before, key, _ := strings.Cut(name, ".")
@@ -105,13 +105,22 @@ func (p *Parser) lookIn(at place, r *reader) {
 	}
 }
 
-// header keeps a header field if a rule asks for it.
-func (p *Parser) header(name, value string) {
+// asksHeader reports whether a rule asks for a header field of that name.
+func (p *Parser) asksHeader(name string) bool {
 	for _, want := range p.wants.headers {
-		if strings.EqualFold(want, name) {
-			p.fact(site.FactHeader, want, value)
+		if len(want) == len(name) && strings.EqualFold(want, name) {
+			return true
 		}
 	}
+	return p.wants.subject && strings.EqualFold(name, "Subject")
+}
+
+// header keeps a header field if a rule asks for it.
+func (p *Parser) header(name, value string) {
+	if !p.asksHeader(name) {
+		return
+	}
+	p.fact(site.FactHeader, name, value)
 	if p.wants.subject && strings.EqualFold(name, "Subject") {
 		p.fact(site.FactSubject, "", value)
 	}
@@ -148,12 +157,14 @@ func (p *Parser) complete(ev *schema.DeliveryEvent) {
 		if !p.labelled {
 			p.label(ev)
 		}
-		for _, l := range [...]struct{ to, from *string }{
-			{&ev.Tenant, &p.labels.Tenant}, {&ev.Stream, &p.labels.Stream}, {&ev.Campaign, &p.labels.Campaign},
-		} {
-			if *l.from != "" {
-				*l.to = *l.from
-			}
+		if p.labels.Tenant != "" {
+			ev.Tenant = p.labels.Tenant
+		}
+		if p.labels.Stream != "" {
+			ev.Stream = p.labels.Stream
+		}
+		if p.labels.Campaign != "" {
+			ev.Campaign = p.labels.Campaign
 		}
 	}
 	if ev.SourceIp == "" && !p.unsent {
@@ -165,22 +176,29 @@ func (p *Parser) complete(ev *schema.DeliveryEvent) {
 // label judges the record's facts. The recipients of one record have the same labels. The order of facts does not matter.
 func (p *Parser) label(ev *schema.DeliveryEvent) {
 	p.labels, p.labelled = site.Labels{}, true
-	sender := ""
+	f := site.Fact{MTA: ev.Mta, Host: ev.MtaHost}
 	if ev.HasSender {
-		sender = ev.Sender
-	}
-	for _, f := range [...]site.Fact{
-		{Kind: site.FactSender, Value: sender},
-		{Kind: site.FactTransport, Value: ev.Instance},
-		{Kind: site.FactJob, Value: ev.Campaign},
-		{Kind: site.FactFeed, Value: p.feed},
-		{Kind: site.FactHost, Value: ev.MtaHost},
-	} {
-		f.MTA, f.Host = ev.Mta, ev.MtaHost
+		f.Kind, f.Value = site.FactSender, ev.Sender
 		p.site.Label(&p.labels, f)
 	}
-	for _, f := range p.facts {
-		f.MTA, f.Host = ev.Mta, ev.MtaHost
+	if p.wants.transport {
+		f.Kind, f.Value = site.FactTransport, ev.Instance
 		p.site.Label(&p.labels, f)
+	}
+	if p.wants.job {
+		f.Kind, f.Value = site.FactJob, ev.Campaign
+		p.site.Label(&p.labels, f)
+	}
+	if p.wants.feed {
+		f.Kind, f.Value = site.FactFeed, p.feed
+		p.site.Label(&p.labels, f)
+	}
+	if p.wants.host {
+		f.Kind, f.Value = site.FactHost, ev.MtaHost
+		p.site.Label(&p.labels, f)
+	}
+	for i := range p.facts {
+		p.facts[i].MTA, p.facts[i].Host = ev.Mta, ev.MtaHost
+		p.site.Label(&p.labels, p.facts[i])
 	}
 }

@@ -2,7 +2,6 @@ package feed
 
 import (
 	"cmp"
-	"strconv"
 	"strings"
 
 	"carom.dev/carom/pipeline/smtpreply"
@@ -198,7 +197,7 @@ func (p *Parser) mailgunAnswer(ev *schema.DeliveryEvent, e *mailgunEvent) {
 		words = e.reason
 	}
 	p.unsent = strings.HasPrefix(e.reason, "suppress-") || e.kind == "rejected"
-	code, _ := strconv.Atoi(e.code)
+	code := number(e.code)
 	quoted, _ := smtpreply.Codes(words)
 	own := code == 498 || code == 499 || code >= 600 || (code < 200 && quoted == 0) ||
 		p.unsent || e.reason == "old"

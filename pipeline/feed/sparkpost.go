@@ -226,13 +226,13 @@ func (p *Parser) sparkAnswer(ev *schema.DeliveryEvent, e *sparkEvent) {
 		if internal { // "550 [internal] [oob] ...": no reply was found in the report
 			a.text, a.enhanced = own.Text, own.Enhanced
 		} else {
-			a.code, _ = strconv.Atoi(e.code)
+			a.code = number(e.code)
 		}
 	case e.kind != "bounce" && e.kind != "delay" && e.kind != "delivery", internal:
 		a.origin = schema.Origin_ESP
 		a.phase = apiPhase(words)
 	default:
-		a.code, _ = strconv.Atoi(e.code)
+		a.code = number(e.code)
 		ev.RemoteIp = cut(e.remoteIP, maxString)
 		switch {
 		case ev.Outcome == schema.Outcome_DELIVERED && e.remoteIP != "":

@@ -53,14 +53,23 @@ func stamp(s string) (us int64, ok bool) {
 	return unixMicros(s)
 }
 
-// count reads a number of attempts; 0 if it is none.
-func count(s string) uint32 {
-	n, err := strconv.ParseUint(s, 10, 20)
-	if err != nil {
+// number reads a code or a number of attempts, digits alone; 0 if it is none, or above 999,999. Most records lack some
+// number, and strconv makes an error for each.
+func number(s string) (n int) {
+	if len(s) > 6 {
 		return 0
 	}
-	return uint32(n)
+	for i := 0; i < len(s); i++ {
+		if s[i]-'0' > 9 {
+			return 0
+		}
+		n = n*10 + int(s[i]-'0')
+	}
+	return n
 }
+
+// count reads a number of attempts; 0 if it is none.
+func count(s string) uint32 { return uint32(number(s)) }
 
 // setDelay notes the time from entry to now, if the record has both and the clock did not jump.
 func setDelay(ev *schema.DeliveryEvent, us int64) {

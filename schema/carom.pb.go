@@ -106,7 +106,7 @@ type Trust int32
 
 const (
 	Trust_TRUST_UNSPECIFIED Trust = 0 // no mail: a log or an authenticated feed
-	Trust_TRUST_NONE        Trust = 1 // nothing shows that we sent what it reports: soft evidence at most
+	Trust_TRUST_NONE        Trust = 1 // nothing shows that we sent what it reports, or that it is about this recipient: soft evidence at most
 	Trust_TRUST_KNOWN       Trust = 2 // its return path is of a known scheme or domain, and it returns a message of ours
 	Trust_TRUST_SIGNED      Trust = 3 // its return path carries our signature (signed VERP, BATV)
 )

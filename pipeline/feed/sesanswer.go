@@ -97,7 +97,9 @@ func (p *Parser) sesAnswer(ev *schema.DeliveryEvent, e *sesEvent, to recipient, 
 		words := e.feedbackType
 		if n := len(p.recipients); n > 1 {
 			// Many providers do not say who complained: SES then lists all of the message whose domain it may have been.
+			// None of them may be suppressed for one: it counts as what nothing shows to be true.
 			words = strings.TrimSpace(words + " (one of " + strconv.Itoa(n) + " recipients)")
+			ev.Trust = schema.Trust_TRUST_NONE
 		}
 		p.quiet(ev, words)
 		return

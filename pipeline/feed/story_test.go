@@ -110,6 +110,7 @@ func tell(ev *schema.DeliveryEvent) string {
 			c.EnhancedSource.Name(), c.Origin.Name(), c.Phase.Name(), c.RemoteHost, c.RemoteIp, c.Text)
 	}
 	field("at", time.UnixMicro(ev.OccurredAtUs).UTC().Format(time.RFC3339Nano), true)
+	field("trust", ev.Trust.Name(), ev.Trust != 0)
 	field("delay", ev.DelayMs, ev.HasDelay)
 	field("attempt", ev.Attempt, ev.Attempt != 0)
 	field("sender", "<"+ev.Sender+">", ev.HasSender)

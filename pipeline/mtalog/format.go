@@ -22,12 +22,13 @@ const (
 	FormatOpenSMTPD
 	FormatHaraka
 	FormatDMA
+	FormatQmail
 	numFormats
 )
 
 // formatNames holds the names by number.
 func formatNames() [numFormats]string {
-	return [numFormats]string{"auto", "postfix", "exim", "sendmail", "opensmtpd", "haraka", "dma"}
+	return [numFormats]string{"auto", "postfix", "exim", "sendmail", "opensmtpd", "haraka", "dma", "qmail"}
 }
 
 // String returns the format's name, which is also DeliveryEvent.Mta.
@@ -48,11 +49,14 @@ func ParseFormat(name string) (Format, error) {
 	return FormatAuto, fmt.Errorf("format %q is not known, want one of %s", name, strings.Join(names, ", "))
 }
 
-// ownFrame tells lines that no syslog daemon framed: Exim's mainlog and Haraka's standard output. For all others it
-// returns FormatAuto. The line is not empty.
+// ownFrame tells lines that no syslog daemon framed: Exim's mainlog, Haraka's standard output, and what qmail-send writes
+// through multilog and its like. For all others it returns FormatAuto. The line is not empty.
 func ownFrame(in *Input) Format {
 	line := in.Line
 	auto := in.Format == FormatAuto
+	if (auto || in.Format == FormatQmail) && multilogStamp(line) > 0 {
+		return FormatQmail
+	}
 	if len(line) > 20 && line[0]-'0' <= 9 && line[4] == '-' && line[7] == '-' {
 		if line[10] == ' ' && line[13] == ':' && line[16] == ':' && (auto || in.Format == FormatExim) {
 			return FormatExim
@@ -91,6 +95,8 @@ func formatOf(tag []byte) Format {
 		return FormatHaraka
 	case string(tag) == "dma":
 		return FormatDMA
+	case string(tag) == "qmail", string(tag) == "qmail-send":
+		return FormatQmail
 	}
 	return FormatAuto
 }
@@ -113,10 +119,15 @@ func (c *Correlator) otherMTA(r *Result, in *Input, emit func(*schema.DeliveryEv
 		r.Kind, r.Reason = KindNoise, ReasonOtherProgram
 		return
 	}
+	msg := in.Line[c.frame.msg.from:]
+	if format == FormatQmail {
+		msg = c.qmailStamp(msg)
+		r.At = time.UnixMicro(c.frame.at).UTC()
+	}
 	c.advance(r.Host, in)
 	l := mtaLine{
 		format: format, host: r.Host, instance: c.names.intern(c.frame.instance.of(in.Line)), in: *in,
-		msg: in.Line[c.frame.msg.from:], id: c.key[:0],
+		msg: msg, id: c.key[:0],
 	}
 	r.Format = format
 	r.Kind, r.Reason = c.read(&l, emit)
@@ -134,6 +145,8 @@ func (c *Correlator) ownLine(format Format, in *Input, emit func(*schema.Deliver
 	}
 	n, reason := 0, ReasonNone
 	switch {
+	case format == FormatQmail:
+		c.frame.at, n, reason = c.stamps.readMultilog(in.Line, in.Location)
 	case in.Line[0]-'0' <= 9 && format == FormatExim:
 		c.frame.at, n, reason = c.stamps.readExim(in.Line, in.Location)
 	case in.Line[0]-'0' <= 9:
@@ -175,6 +188,8 @@ func (c *Correlator) read(l *mtaLine, emit emitFunc) (Kind, Reason) {
 		return c.haraka(l, emit)
 	case FormatDMA:
 		return c.dma(l, emit)
+	case FormatQmail:
+		return c.qmail(l, emit)
 	}
 	return KindNoise, ReasonOtherProgram
 }

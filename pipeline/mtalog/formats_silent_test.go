@@ -89,6 +89,20 @@ func dmaSilent(field string, w *truth, got answerOf) string {
 	return ""
 }
 
+func qmailSilent(field string, w *truth, got answerOf) string {
+	switch {
+	case field == "phase" && got.phase == schema.Phase_PHASE_UNSPECIFIED && strings.HasSuffix(got.text, " but connection died. (#4.4.2)"):
+		return "qmail-remote does not say where the connection died"
+	}
+	return ""
+}
+
+// qmailReplied compares as much of a reply as qmail logs; splogger cuts the end.
+func qmailReplied(logged, sent string) bool {
+	sent, logged = qmailShown(sent), strings.ReplaceAll(logged, "_", " ") // the recipient's own stay
+	return logged == sent || (len(logged) > 700 && strings.HasPrefix(sent, logged))
+}
+
 // replyFolded compares replies whose lines the MTA joins by a mark; syslogd writes #011 for a tab and cuts the end.
 func replyFolded(mark string) func(logged, sent string) bool {
 	blanks := func(s string) string {

@@ -18,7 +18,7 @@ func TestFormatsByName(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, f, err)
 		}
 	}
-	if _, err := ParseFormat("qmail"); err == nil || !strings.Contains(err.Error(), "postfix") {
+	if _, err := ParseFormat("courier"); err == nil || !strings.Contains(err.Error(), "postfix") {
 		t.Errorf("unknown format: %v", err)
 	}
 }

@@ -1,10 +1,10 @@
 // Package mtalog reads the logs of mail transfer agents and tells, per recipient and attempt, what happened. It reads
-// Postfix (2.3 and later), Exim 4, Sendmail 8, OpenSMTPD (6.4 and later), Haraka and the DragonFly Mail Agent, through
-// syslog in the traditional format (RFC 3164), with RFC 3339 stamps, or as RFC 5424; Exim's own main log and Haraka's
-// standard output too. The line itself tells whose it is, unless Input.Format does.
+// Postfix (2.3 and later), Exim 4, Sendmail 8, OpenSMTPD (6.4 and later), Haraka, the DragonFly Mail Agent and qmail,
+// through syslog in the traditional format (RFC 3164), with RFC 3339 stamps, or as RFC 5424; Exim's own main log, Haraka's
+// standard output and qmail's through multilog too. The line itself tells whose it is, unless Input.Format does.
 //
-// What an MTA does not log stays empty: OpenSMTPD and dma name no Message-ID, Sendmail, OpenSMTPD and Haraka seldom name
-// the command that a reply answers, and dma is silent on timeouts.
+// What an MTA does not log stays empty: OpenSMTPD, dma and qmail name no Message-ID, Sendmail, OpenSMTPD and Haraka seldom
+// name the command that a reply answers, and dma is silent on timeouts.
 //
 // Correlator is the fold of one raw partition: a delivery line names no sender and an expiry names no recipient, so it
 // keeps a table of queue entries, by host and queue id, and joins the lines. It is a pure function of its lines: no
@@ -69,7 +69,7 @@ const (
 	ReasonUnknownEntry // state: the queue entry was never seen, or has been forgotten
 	ReasonNobody       // state: an expiry of an entry none of whose waiting recipients was heard of
 
-	ReasonFrame       // unparsed: no syslog header
+	ReasonFrame       // unparsed: no syslog header, or none but multilog's stamp and words that are not qmail's
 	ReasonTime        // unparsed: a stamp that is no time
 	ReasonNoReference // unparsed: a stamp without year and no Reference
 	ReasonHost        // unparsed: neither the line nor its carrier names a host

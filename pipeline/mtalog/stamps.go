@@ -164,6 +164,44 @@ func (s *stamps) readExim(line []byte, loc *time.Location) (us int64, n int, rea
 	return s.readISO(b[:n], loc)
 }
 
+// readMultilog reads the stamp that multilogStamp found. svlogd writes UTC; behind a blank loc counts.
+func (s *stamps) readMultilog(line []byte, loc *time.Location) (us int64, n int, reason Reason) {
+	n = multilogStamp(line)
+	if line[0] == '@' {
+		us, reason = readTAI64N(line)
+		return us, n, reason
+	}
+	var b [32]byte
+	copy(b[:n], line)
+	if b[10] != ' ' {
+		loc = nil
+	}
+	b[10] = 'T'
+	us, _, reason = s.readISO(b[:n], loc)
+	return us, n, reason
+}
+
+// tai64Epoch is the label of 1970-01-01 00:00:00 UTC as multilog, tai64n and svlogd count: TAI was ten seconds ahead, and
+// they know of no leap seconds since (cr.yp.to/libtai/tai64.html; daemontools' timestamp.c).
+const tai64Epoch = 1<<62 + 10
+
+// readTAI64N reads "@" and 24 hexadecimal digits, which are there: seconds, then nanoseconds, cut to microseconds.
+func readTAI64N(b []byte) (us int64, reason Reason) {
+	var label [2]uint64
+	for i, c := range b[1:25] {
+		v := uint64(c - '0')
+		if c > '9' {
+			v = uint64(c-'a') + 10
+		}
+		label[i/16] = label[i/16]<<4 | v
+	}
+	const end = 253_402_300_800 // the year 10000
+	if label[0] < tai64Epoch || label[0] >= tai64Epoch+end || label[1] > 999_999_999 {
+		return 0, ReasonTime
+	}
+	return int64(label[0]-tai64Epoch)*1e6 + int64(label[1]/1000), ReasonNone
+}
+
 // readClock reads hh:mm:ss and an optional fraction, which is cut to microseconds. n is 0 if there is none. A leap second
 // (60) is allowed and becomes the next minute's first.
 func readClock(b []byte) (hour, minute, second uint32, fraction int64, n int) {

@@ -98,7 +98,7 @@ func benchmarkFormat(b *testing.B, log [][]byte) {
 	sum, n, k := 0, 0, 0
 	emit := func(ev *schema.DeliveryEvent) { sum += len(ev.Recipient) }
 	b.ReportAllocs()
-	begin := cpuTime(b)
+	begin := processTime(b)
 	for b.Loop() {
 		in.Line = log[k]
 		c.Line(in, emit)
@@ -107,7 +107,7 @@ func benchmarkFormat(b *testing.B, log [][]byte) {
 			k = 0
 		}
 	}
-	b.ReportMetric(float64(b.N)/(cpuTime(b)-begin).Seconds(), "lines/cpu-s")
+	b.ReportMetric(float64(b.N)/(processTime(b)-begin).Seconds(), "lines/cpu-s")
 	b.SetBytes(int64(n / b.N))
 	st := c.Stats()
 	b.ReportMetric(float64(st.Events)/float64(st.Lines), "events/line") // as many in later rounds as in the first
@@ -116,8 +116,8 @@ func benchmarkFormat(b *testing.B, log [][]byte) {
 	}
 }
 
-// cpuTime is what this process has used: wall time lies where the machine is shared.
-func cpuTime(b *testing.B) time.Duration {
+// processTime is what this process has used: wall time lies where the machine is shared.
+func processTime(b *testing.B) time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		b.Fatal(err)

@@ -178,7 +178,8 @@ func (c *Correlator) qmailInfo(l *mtaLine) (Kind, Reason) {
 	if !ok {
 		return KindUnparsed, ReasonShape
 	}
-	if _, rest, ok = qmailNumber(rest, " from <"); !ok {
+	length, rest, ok := qmailNumber(rest, " from <")
+	if !ok {
 		return KindUnparsed, ReasonCut
 	}
 	sender, rest, ok := strings.Cut(rest, "> qp ")
@@ -188,11 +189,12 @@ func (c *Correlator) qmailInfo(l *mtaLine) (Kind, Reason) {
 	if _, _, ok = qmailNumber(rest, " uid "); !ok {
 		return KindUnparsed, ReasonCut
 	}
+	size, _ := readInt([]byte(length))
 	e := c.lookup(l.host, l.key('m', id))
-	if e == nil || e.hasSender || len(e.waiting) > 0 {
+	if e == nil || (!e.hasSender && len(e.waiting) > 0) || (e.hasSender && (e.sender != sender || e.size != size)) {
 		e = c.qmailMessage(l, id) // "new msg" was not seen
 	}
-	e.known, e.hasSender = true, true
+	e.known, e.hasSender, e.size = true, true, size
 	c.queue.touch(e)
 	c.queue.setString(e, &e.sender, sender)
 	c.bound()

@@ -31,8 +31,15 @@ func TestQmailSampleIsTheWriters(t *testing.T) {
 			add("mail.5424.log.gz", "<22>1 "+l.at.Format("2006-01-02T15:04:05.000000-07:00")+" mta1 qmail - - -  "+msg)
 		}
 	}
-	for i := range truths {
-		b, err := json.Marshal(&truths[i])
+	for _, v := range truths {
+		seen := []map[string]string{}
+		for _, at := range v.Seen {
+			seen = append(seen, map[string]string{"ip": at.IP})
+		}
+		b, err := json.Marshal(map[string]any{
+			"recipient": v.Recipient, "sender": v.Sender, "message_id": v.MessageID, "scenario": v.Scenario, "phase": v.Phase,
+			"outcome": v.Outcome, "last_code": v.LastCode, "last_enhanced": v.LastEnhanced, "last_reply": v.LastReply, "seen": seen,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

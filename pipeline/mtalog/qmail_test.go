@@ -100,11 +100,17 @@ func TestQmailStories(t *testing.T) {
 			"starting delivery 1: msg 77 to remote a@x", "delivery 1: deferral: CNAME_lookup_failed_temporarily._(#4.4.3)/",
 			"new msg 77", "info msg 77: bytes 900 from <s2@x> qp 13 uid 89",
 			"starting delivery 2: msg 77 to remote a@x", "delivery 2: deferral: CNAME_lookup_failed_temporarily._(#4.4.3)/",
-			"info msg 77: bytes 900 from <s3@x-@[]> qp 14 uid 89",
+			"info msg 77: bytes 900 from <s2@x> qp 13 uid 89", // a shipper reads it again
+			"starting delivery 2: msg 77 to remote a@x", "delivery 2: deferral: CNAME_lookup_failed_temporarily._(#4.4.3)/",
+			"info msg 77: bytes 901 from <s2@x> qp 14 uid 89",
+			"starting delivery 3: msg 77 to remote a@x", "delivery 3: deferral: CNAME_lookup_failed_temporarily._(#4.4.3)/",
+			"info msg 77: bytes 901 from <s3@x-@[]> qp 15 uid 89",
 			"starting delivery 3: msg 77 to remote a@x", "delivery 3: deferral: CNAME_lookup_failed_temporarily._(#4.4.3)/",
 		}, []string{
 			"a@x deferred from=s1@x attempt=1 phase=dns enhanced=4.4.3/MTA delay=3s text=CNAME lookup failed temporarily. (#4.4.3)",
 			"a@x deferred from=s2@x attempt=1 phase=dns enhanced=4.4.3/MTA delay=3s text=CNAME lookup failed temporarily. (#4.4.3)",
+			"a@x deferred from=s2@x attempt=2 phase=dns enhanced=4.4.3/MTA delay=6s text=CNAME lookup failed temporarily. (#4.4.3)",
+			"a@x deferred from=s2@x attempt=1 phase=dns enhanced=4.4.3/MTA delay=2s text=CNAME lookup failed temporarily. (#4.4.3)",
 			"a@x deferred from=s3@x-@[] attempt=1 phase=dns enhanced=4.4.3/MTA delay=2s text=CNAME lookup failed temporarily. (#4.4.3)",
 		}},
 		{"local deliveries are the MTA's own, whatever a program says", []string{

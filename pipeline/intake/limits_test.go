@@ -124,8 +124,14 @@ func TestBusy(t *testing.T) {
 	cfg.HTTP.MaxInFlight = 1
 	cfg.HTTP.MaxInFlightBytes = 2 * int64(cfg.HTTP.MaxBodyBytes)
 	r.open(cfg)
-	entered, release := make(chan bool), make(chan bool)
-	r.doors.http.sink.acked = func() { entered <- true; <-release }
+	entered, release := make(chan bool, 10), make(chan bool)
+	r.doors.http.sink.acked = func() {
+		entered <- true
+		select {
+		case <-release:
+		case <-time.After(5 * time.Second):
+		}
+	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if a := r.post("ses-1", []byte("first")); a.status != http.StatusOK {

@@ -193,6 +193,7 @@ func TestSNSCertificateThatCannotBeHad(t *testing.T) {
 	f.client.now = func() time.Time { return now }
 	old := f.ca.issue(&f.key.PublicKey, "sns.amazonaws.com", now.Add(-2*time.Hour), now.Add(-time.Hour))
 	early := f.ca.issue(&f.key.PublicKey, "sns.amazonaws.com", now.Add(50*time.Minute), now.Add(55*time.Minute))
+	valid := f.ca.issue(&f.key.PublicKey, "sns.amazonaws.com", now.Add(-time.Hour), now.Add(time.Hour))
 	redirected := false
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { redirected = true }))
 	defer elsewhere.Close()
@@ -212,6 +213,7 @@ func TestSNSCertificateThatCannotBeHad(t *testing.T) {
 		{"expired", func(w http.ResponseWriter, _ *http.Request) { w.Write(old) }},
 		{"not yet", func(w http.ResponseWriter, _ *http.Request) { w.Write(early) }},
 		{"endless", func(w http.ResponseWriter, _ *http.Request) {
+			w.Write(valid)
 			for range 1000 {
 				w.Write(make([]byte, 1<<10))
 			}

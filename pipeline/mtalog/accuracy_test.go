@@ -35,7 +35,8 @@ type truth struct {
 	Code         int     `json:"code"` // postfix-bulk's names of the last answer
 	Enhanced     string  `json:"enhanced"`
 	Reply        *string `json:"reply"`
-	Tries        int     `json:"tries"` // attempts that the sink saw; 0 is unknown
+	Tries        int     `json:"tries"`     // attempts that the sink saw; 0 is unknown
+	SourceIP     string  `json:"source_ip"` // testdata/fresh only: from where the last one came
 	Seen         []struct {
 		IP string `json:"ip"`
 	} `json:"seen"`
@@ -97,17 +98,17 @@ func lines(log []byte) [][]byte {
 // correlate runs a log and returns copies of its events.
 func correlate(t testing.TB, c *Correlator, log []byte) []*schema.DeliveryEvent {
 	t.Helper()
-	return correlateAs(t, c, log, FormatAuto)
+	return correlateAs(t, c, log, FormatAuto, sampleReference)
 }
 
-func correlateAs(t testing.TB, c *Correlator, log []byte, format Format) []*schema.DeliveryEvent {
+func correlateAs(t testing.TB, c *Correlator, log []byte, format Format, reference time.Time) []*schema.DeliveryEvent {
 	t.Helper()
 	var events []*schema.DeliveryEvent
 	keep := func(ev *schema.DeliveryEvent) { events = append(events, proto.Clone(ev).(*schema.DeliveryEvent)) }
 	before := c.Stats()
 	n := uint64(0)
 	for _, line := range lines(log) {
-		c.Line(Input{Line: line, Host: "carrier", Reference: sampleReference, Format: format}, keep)
+		c.Line(Input{Line: line, Host: "carrier", Reference: reference, Format: format}, keep)
 		n++
 	}
 	s := c.Stats()

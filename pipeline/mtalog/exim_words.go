@@ -45,6 +45,8 @@ func eximWords(words, fault string, a *attempt) {
 		a.phase = schema.Phase_DNS
 	case strings.HasPrefix(words, "message too big for host"), strings.HasPrefix(words, "message is too big"):
 		a.phase = schema.Phase_MAIL
+	case strings.HasPrefix(words, "authentication required but "):
+		a.phase = schema.Phase_AUTH
 	case strings.HasPrefix(words, "utf8 support required but not offered"):
 		a.phase = schema.Phase_EHLO
 	case eximUnconnected(words):

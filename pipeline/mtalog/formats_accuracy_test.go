@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"carom.dev/carom/schema"
 )
@@ -13,7 +14,9 @@ import (
 // sample is one MTA's logs, and what they do not say.
 type sample struct {
 	format Format
+	folder string // below testdata/fresh; empty for the sample itself
 	files  []string
+	login  string // tenants of the two recipients whose sender had logged in, if the log tells (TestFreshLogsGiveLabels)
 	// messageID tells that the log names the Message-ID; else a recipient is found by its address and sender.
 	messageID bool
 	// silent returns why the log does not say a field of a recipient, or "". Only answers that differ from the truth are
@@ -44,6 +47,22 @@ func samples() []sample {
 	}
 }
 
+// path returns the place of a file of the sample.
+func (s *sample) path(file string) string {
+	if s.folder != "" {
+		return filepath.Join("testdata", "fresh", s.folder, file)
+	}
+	return filepath.Join("testdata", s.format.String(), file)
+}
+
+// reference is a time at which the log had ended.
+func (s *sample) reference() time.Time {
+	if s.folder != "" {
+		return time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)
+	}
+	return sampleReference
+}
+
 func TestFormatSamplesAgainstSink(t *testing.T) {
 	for _, s := range samples() {
 		for _, file := range s.files {
@@ -71,7 +90,7 @@ func TestWholeFormatSamplesAgainstSink(t *testing.T) {
 
 func (s *sample) against(t *testing.T, dir, file string, forced Format) {
 	c := NewCorrelator(DefaultConfig())
-	events := correlateAs(t, c, readGzip(t, filepath.Join(dir, file)), forced)
+	events := correlateAs(t, c, readGzip(t, filepath.Join(dir, file)), forced, s.reference())
 	s.compare(t, events, readTruth(t, filepath.Join(dir, "truth.jsonl.gz")))
 	st := c.Stats()
 	t.Logf("lines %d: %d event, %d state, %d noise, %d unparsed; events %d, orphans %d, entries left %d", st.Lines,
@@ -182,6 +201,12 @@ func (y *tally) compare(w *truth, ev, last *schema.DeliveryEvent) {
 		}
 		a = answerOf{f.SmtpCode, f.EnhancedCode, f.EnhancedSource, f.Text, f.Phase, f.Origin}
 		ip = f.RemoteIp
+	}
+	if w.Tries > 0 {
+		y.check("attempts", w, a, int(ev.Attempt) == w.Tries, "%d attempts, want %d", ev.Attempt, w.Tries)
+	}
+	if w.SourceIP != "" && ev.SourceIp != "" {
+		y.check("source address", w, a, ev.SourceIp == w.SourceIP, "from %s, want %s", ev.SourceIp, w.SourceIP)
 	}
 	if w.LastCode != 0 && len(w.Seen) > 0 {
 		want := w.Seen[len(w.Seen)-1].IP

@@ -2,7 +2,6 @@ package mtalog
 
 import (
 	"bytes"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -10,22 +9,34 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Any line of any format is counted once, an event is bounded by the lines, and the table survives a round trip.
+// Any line of any format is counted once, an event is bounded by the lines, and whoever goes on from the saved table gets
+// the same events as if nothing had happened, at any line.
 func FuzzFormatLine(f *testing.F) {
-	for _, s := range samples() {
-		log := lines(readGzip(f, filepath.Join("testdata", s.format.String(), s.files[0])))
+	for _, s := range append(samples(), freshSamples()...) {
+		log := lines(readGzip(f, s.path(s.files[0])))
 		for i := 0; i < len(log); i += 41 {
 			f.Add(byte(s.format), log[i], log[(i*7+5)%len(log)])
 		}
 	}
 	f.Fuzz(func(t *testing.T, format byte, a, b []byte) {
-		c := NewCorrelator(Config{MaxEntries: 2, MaxBytes: 8192, TTL: 1e9})
-		for _, line := range [][]byte{a, b, a} {
+		cfg := Config{MaxEntries: 3, MaxBytes: 8192, TTL: 1e9}
+		c := NewCorrelator(cfg)
+		c.SetSite(everyFact(t))
+		for _, line := range [][]byte{a, b, a, b} {
 			before := bytes.Clone(line)
-			emitted := 0
+			state := c.AppendState(nil)
+			restored := NewCorrelator(cfg)
+			restored.SetSite(everyFact(t))
+			if err := restored.LoadState(state); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(restored.AppendState(nil), state) || restored.Stats().Bytes != c.Stats().Bytes {
+				t.Fatal("the table did not survive")
+			}
 			in := Input{Line: line, Host: "carrier", Reference: sampleReference, Format: Format(format % byte(numFormats))}
+			var events []*schema.DeliveryEvent
 			r := c.Line(in, func(ev *schema.DeliveryEvent) {
-				emitted++
+				events = append(events, proto.Clone(ev).(*schema.DeliveryEvent))
 				out, err := proto.Marshal(ev)
 				if err != nil {
 					t.Fatal(err)
@@ -37,8 +48,8 @@ func FuzzFormatLine(f *testing.F) {
 					t.Fatalf("event %v", ev)
 				}
 			})
-			if (r.Kind == KindEvent) != (emitted > 0) {
-				t.Fatalf("%s with %d events", r.Kind, emitted)
+			if (r.Kind == KindEvent) != (len(events) > 0) {
+				t.Fatalf("%s with %d events", r.Kind, len(events))
 			}
 			if r.Kind == KindUnparsed && r.Reason == ReasonNone {
 				t.Fatal("unparsed without a reason")
@@ -46,14 +57,16 @@ func FuzzFormatLine(f *testing.F) {
 			if !bytes.Equal(line, before) {
 				t.Fatal("the line was changed")
 			}
-		}
-		state := c.AppendState(nil)
-		d := NewCorrelator(DefaultConfig())
-		if err := d.LoadState(state); err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(d.AppendState(nil), state) || d.Stats().Bytes != c.Stats().Bytes {
-			t.Fatal("the table did not survive")
+			n := 0
+			again := restored.Line(in, func(ev *schema.DeliveryEvent) {
+				if n >= len(events) || !proto.Equal(ev, events[n]) {
+					t.Fatalf("event %d differs behind a restored table: %v", n, ev)
+				}
+				n++
+			})
+			if again != r || n != len(events) || !bytes.Equal(restored.AppendState(nil), c.AppendState(nil)) {
+				t.Fatalf("behind a restored table %v and %d events, want %v and %d", again, n, r, len(events))
+			}
 		}
 	})
 }

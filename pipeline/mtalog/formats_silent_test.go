@@ -32,7 +32,7 @@ func sendmailSilent(field string, w *truth, got answerOf) string {
 	case field == "phase" && got.phase == schema.Phase_PHASE_UNSPECIFIED:
 		return "a lost connection without the place where it broke"
 	case field == "remote address":
-		return "no address in the line: an answer from the cache of host states"
+		return "no address in the line: an answer over a connection that was open already"
 	case w.LastCode == 0 && got.code == 421:
 		return "the server closed on another recipient's account; its answer to that one is logged for all"
 	case w.Scenario == "ot-garbage-reply" && got.code == 503:

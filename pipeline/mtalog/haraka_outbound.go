@@ -359,7 +359,7 @@ func harakaWords(a *attempt, why string, e *entry) {
 	const unread = "Unrecognized response from upstream server: "
 	switch {
 	case strings.HasPrefix(why, "Tried all MXs"):
-		if e.note != "" {
+		if a.phase = schema.Phase_DNS; e.note != "" { // else none was tried: no host of the MX had an address
 			a.text, a.phase, a.ip = e.note, e.phase, e.peerIP
 		}
 		return

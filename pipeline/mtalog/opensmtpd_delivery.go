@@ -77,7 +77,7 @@ func opensmtpdResult(result string) (schema.Outcome, bool) {
 func (c *Correlator) opensmtpdRecord(l *mtaLine, emit emitFunc, a *attempt) {
 	key := l.key('m', a.queueID)
 	c.record(l, emit, a)
-	if e := c.lookup(l.host, key); e != nil && a.outcome != schema.Outcome_DEFERRED {
+	if e := c.lookup(l.host, key); e != nil && (a.outcome == schema.Outcome_DELIVERED || a.outcome == schema.Outcome_BOUNCED) {
 		c.queue.remove(e)
 	}
 }
@@ -118,8 +118,14 @@ func (c *Correlator) opensmtpdLocal(l *mtaLine, emit emitFunc) (Kind, Reason) {
 func (c *Correlator) opensmtpdNoHost(l *mtaLine, a *attempt) {
 	switch {
 	case strings.HasPrefix(a.text, "No MX found"), strings.HasPrefix(a.text, "Temporary failure in MX lookup"),
-		strings.HasPrefix(a.text, "Domain does not exist"), strings.HasPrefix(a.text, "Loop detected"):
+		strings.HasPrefix(a.text, "Domain does not exist"), strings.HasPrefix(a.text, "Domain does not accept mail"),
+		strings.HasPrefix(a.text, "Invalid domain name"), strings.HasPrefix(a.text, "Host not found"),
+		strings.HasPrefix(a.text, "Loop detected"):
 		a.phase = schema.Phase_DNS
+		return
+	case strings.HasPrefix(a.text, "All routes to destination blocked"), strings.HasPrefix(a.text, "Destination seem to reject all mails"):
+		// By "smtpctl block", or because of other messages: this one was not tried.
+		a.outcome, a.suspended, a.phase = schema.Outcome_SUSPENDED, true, schema.Phase_QUEUE
 		return
 	case !strings.HasPrefix(a.text, "Network error on destination MXs") || len(a.relay) > maxKey:
 		return

@@ -235,8 +235,8 @@ func sendmailTrouble(words string) (h hint, ok bool) {
 		switch {
 		case strings.HasPrefix(words, "timeout writing message to "):
 			h.phase = schema.Phase_DATA // the message was being written
-		case strings.HasPrefix(words, "MX list for "):
-			h.phase = schema.Phase_DNS // "points back to" this host
+		case strings.HasPrefix(words, "MX list for "), strings.Contains(words, " config error: mail loops back to me "):
+			h.phase = schema.Phase_DNS // it "points back to" this host
 		default:
 			return h, false
 		}

@@ -259,12 +259,15 @@ func sendmailSame(a, b string) bool {
 // sendmailWords judges a failure. Only the first line of a reply is logged.
 func sendmailWords(a *attempt, d *sendmailLine, reply, stat string, e *entry) {
 	a.phase = d.stage
-	own := sendmailOwnPhase(stat)
+	own := sendmailOwnPhase(stat, a.enhanced)
 	if reply == "" || own == schema.Phase_CONNECT || sendmailMadeUp(reply) {
 		// QUIRK: reply= may be what a host said that was tried before, or words of Sendmail's own in place of an answer.
 		a.text = stat
 		if sendmailMadeUp(reply) {
 			a.text = reply
+			if a.phase == 0 && strings.HasPrefix(reply, "421 ") {
+				a.phase = schema.Phase_RCPT // no other command leaves it as a reply
+			}
 		}
 		if a.phase == 0 {
 			a.phase = own
@@ -293,19 +296,21 @@ func sendmailWords(a *attempt, d *sendmailLine, reply, stat string, e *entry) {
 	}
 }
 
-// sendmailMadeUp knows the reply that Sendmail writes where the remote closed without one (sendmail/usersmtp.c, reply).
+// sendmailMadeUp knows the replies that Sendmail writes where the remote closed without one (sendmail/usersmtp.c, reply).
 func sendmailMadeUp(reply string) bool {
-	return strings.HasPrefix(reply, "421 4.4.1 Connection reset by ")
+	return strings.HasPrefix(reply, "421 4.4.1 Connection reset by ") || strings.HasPrefix(reply, "451 4.4.1 reply: read error from ")
 }
 
-// sendmailOwnPhase judges Sendmail's own words.
-func sendmailOwnPhase(stat string) schema.Phase {
+// sendmailOwnPhase judges Sendmail's own words, and the enhanced code that it gives them.
+func sendmailOwnPhase(stat, enhanced string) schema.Phase {
 	words := strings.TrimPrefix(strings.TrimPrefix(stat, "Deferred"), ": ")
 	switch {
 	case strings.HasPrefix(words, "Connection refused"), strings.HasSuffix(words, "No route to host"),
-		strings.HasSuffix(words, "Network is unreachable"), strings.HasSuffix(words, "Host is down"):
+		strings.HasSuffix(words, "Network is unreachable"), strings.HasSuffix(words, "Host is down"),
+		strings.HasPrefix(words, "Connection timed out") && enhanced == "4.4.1": // 4.4.2 in a conversation
 		return schema.Phase_CONNECT
-	case strings.HasPrefix(stat, "Host unknown"), strings.HasPrefix(words, "Name server"), strings.HasPrefix(stat, "Domain name "):
+	case strings.HasPrefix(stat, "Host unknown"), strings.HasPrefix(words, "Name server"), strings.HasPrefix(stat, "Domain name "),
+		enhanced == "5.1.10" && strings.HasPrefix(stat, "Service unavailable"): // RFC 7505
 		return schema.Phase_DNS
 	case strings.Contains(words, "TLS handshake failed"), strings.Contains(words, "encryption too weak"):
 		return schema.Phase_TLS

@@ -49,8 +49,10 @@ func FuzzReader(f *testing.F) {
 
 // FuzzMail reads any mail: what is told fits into an event, and only what is believed by signature or scheme is trusted.
 func FuzzMail(f *testing.F) {
-	f.Add(report{reporting: "mx.x.example", action: "failed", status: "5.1.1", diagnostic: "550 5.1.1 no such user", recipient: "jo@x.example",
-		path: "v+jo=x.example@plain.example.com", returned: ours}.mail(), "v+jo=x.example@plain.example.com")
+	f.Add(report{
+		reporting: "mx.x.example", action: "failed", status: "5.1.1", diagnostic: "550 5.1.1 no such user", recipient: "jo@x.example",
+		path: "v+jo=x.example@plain.example.com", returned: ours,
+	}.mail(), "v+jo=x.example@plain.example.com")
 	f.Add([]byte("From: a@b.example\nSubject: failure notice\n\nHi. This is the qmail-send program at x.example.\n<jo@x.example>:\n550 no\n"), "b-1+jo=x.example@b.example.com")
 	f.Fuzz(func(t *testing.T, mail []byte, to string) {
 		r := newReader(t, testSite)

@@ -496,7 +496,9 @@ func TestConnectionsAreBounded(t *testing.T) {
 func TestShutdown(t *testing.T) {
 	entered, release := make(chan bool), make(chan bool)
 	k := &keeper{deliver: func(context.Context, *Mail) error { entered <- true; <-release; return nil }}
-	s := start(t, testConfig(), k)
+	cfg := testConfig()
+	cfg.CommandTimeout = time.Hour
+	s := start(t, cfg, k)
 	idle, sending, delivering := dial(t, s), dial(t, s), dial(t, s)
 	idle.want("220")
 	sending.send(opening + "DATA\r\nfoo\r\n")

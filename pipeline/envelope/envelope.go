@@ -203,7 +203,7 @@ func (r *Reader) text(b []byte, carrier Line, parts *fields, level int) {
 	var joined partials
 	for i := 0; i < len(b); {
 		line, next := cut(b, i)
-		if at := i + blanks(line); at < i+len(line) && level < maxLevels && opensJSON(b[at:]) &&
+		if at := i + blanks(line); at < i+len(line) && level < maxLevels && opensJSON(b[at:]) && !ownRecord(b[at:]) &&
 			(level == 0 || r.wholeObject(b, at)) {
 			i = r.documents(b, at, carrier, level)
 			continue
@@ -225,6 +225,13 @@ func (r *Reader) text(b []byte, carrier Line, parts *fields, level int) {
 	for _, l := range joined.left() {
 		r.text(l.text, carrier.by(l.at), parts, level+1)
 	}
+}
+
+// ownRecord tells a mail server's own line that is JSON from a shipper's document: Haraka's (log.ini, format=json) has a
+// message, too, but what it is about stands beside it.
+func ownRecord(b []byte) bool {
+	head := b[:min(len(b), 200)]
+	return bytes.HasPrefix(head, []byte(`{"level":"`)) && bytes.Contains(head, []byte(`","uuid":"`)) && bytes.Contains(head, []byte(`","origin":"`))
 }
 
 // line emits one line, with a header if its document has one for it.

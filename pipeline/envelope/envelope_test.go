@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -421,4 +422,19 @@ func BenchmarkLines(b *testing.B) {
 		run(name, v)
 	}
 	run("gzip", compressed(b, many))
+}
+
+// Haraka's own records have a message, but what it is about stands beside it: they are lines.
+func TestRecordsOfHarakaAreLines(t *testing.T) {
+	const record = `{"level":"INFO","uuid":"AB-1","origin":"outbound","message":"delivered file=1 domain=x.example"}`
+	for _, value := range []string{record, record + "\n" + record + "\n", `{"log":` + strconv.Quote(record) + `,"hostname":"mta1"}`} {
+		var r Reader
+		var got []string
+		if err := r.Lines([]byte(value), func(l Line) { got = append(got, string(l.Text)) }); err != nil {
+			t.Fatal(err)
+		}
+		if len(got) != strings.Count(value, "outbound") || got[0] != record {
+			t.Errorf("%q gives %q", value, got)
+		}
+	}
 }

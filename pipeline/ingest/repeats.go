@@ -45,7 +45,7 @@ func counts(format string, line []byte) bool {
 	case "opensmtpd":
 		return has(" result=", " msgid=")
 	case "qmail":
-		return has("delivery ", "new msg ")
+		return has("delivery ", " msg ") // messages begin and end by number, which comes back
 	}
 	return true // a new host, few lines, or each of them counts
 }

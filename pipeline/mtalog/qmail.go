@@ -197,6 +197,7 @@ func (c *Correlator) qmailInfo(l *mtaLine) (Kind, Reason) {
 	e.known, e.hasSender, e.size = true, true, size
 	c.queue.touch(e)
 	c.queue.setString(e, &e.sender, sender)
+	c.learnSender(e, FormatQmail)
 	c.bound()
 	return KindState, ReasonNone
 }

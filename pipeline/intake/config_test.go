@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -135,5 +136,54 @@ func TestEndpointsHideTheirSecrets(t *testing.T) {
 	}
 	if !strings.Contains(text, "kumomta-1 (kumomta)") {
 		t.Errorf("shows no name: %s", text)
+	}
+}
+
+// docs/intake.md lists every flag with its default, every result and nothing else.
+func TestDocumentation(t *testing.T) {
+	text, err := os.ReadFile("../../docs/intake.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string][]string{} // first cell -> all cells
+	for line := range strings.Lines(string(text)) {
+		if cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|"); len(cells) > 1 {
+			for i := range cells {
+				cells[i] = strings.TrimSpace(cells[i])
+			}
+			rows[cells[0]] = cells
+			if len(cells) == 3 { // an answer: status, result, when
+				rows[cells[1]] = cells
+			}
+		}
+	}
+	c := DefaultConfig()
+	fs := flag.NewFlagSet("x", flag.ContinueOnError)
+	c.RegisterFlags(fs)
+	flags := 0
+	fs.VisitAll(func(f *flag.Flag) {
+		flags++
+		row := rows["-"+f.Name]
+		_, usage := flag.UnquoteUsage(f)
+		if len(row) != 4 || row[2] != f.DefValue || row[3] != usage {
+			t.Errorf("-%s: %q, want default %s, %s", f.Name, row, f.DefValue, usage)
+		}
+	})
+	for name := range rows {
+		if strings.HasPrefix(name, "-intake.") {
+			flags--
+		}
+	}
+	if flags != 0 {
+		t.Errorf("%d flags more than rows", flags)
+	}
+	for _, r := range []result{
+		resultOK, resultRepeated, resultNotFound, resultMethod, resultUnauthorized, resultTooLarge, resultElement, resultEncoding, resultMalformed, resultEmpty,
+		resultTimeout, resultAborted, resultBusy, resultCertificate, resultBroker, resultRecipient, resultForbidden, resultProtocol, resultVanished, resultIrregular,
+		resultUnreadable, resultMove,
+	} {
+		if rows[string(r)] == nil {
+			t.Errorf("result %s is not documented", r)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -136,6 +137,12 @@ func (d *httpDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer d.sink.meters.inFlight.Add(context.Background(), -1, doorOption(doorHTTP))
 
 	name := ""
+	defer func() {
+		if p := recover(); p != nil { // net/http would catch it too, and say so where nobody looks
+			d.log.Error("webhook failed on a broken invariant", "feed", name, service.KeyErr, fmt.Sprint(p), "stack", string(debug.Stack()))
+			panic(http.ErrAbortHandler)
+		}
+	}()
 	var a answer
 	if e := d.find(r.URL.Path); e == nil {
 		a = answer{status: http.StatusNotFound, result: resultNotFound, text: "no such feed: POST to /v1/feeds/ and a name that is configured"}

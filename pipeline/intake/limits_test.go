@@ -139,6 +139,9 @@ func TestBusy(t *testing.T) {
 		}
 	})
 	<-entered
+	if n := r.count("carom_intake_in_flight", "door=http"); n != 1 {
+		t.Errorf("%v in flight", n)
+	}
 	if a := r.post("ses-1", []byte("second")); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") != "1" {
 		t.Errorf("%+v", a)
 	}
@@ -167,9 +170,7 @@ func TestBusy(t *testing.T) {
 		c.Close()
 	}
 	within(t, "the bytes are given back", func() bool { return r.post("ses-1", []byte("fourth")).status == http.StatusOK })
-	if n := r.count("carom_intake_in_flight_requests"); n != 0 {
-		t.Errorf("%v in flight", n)
-	}
+	within(t, "nothing is in flight", func() bool { return r.count("carom_intake_in_flight", "door=http") == 0 })
 }
 
 // Connections beyond the bound wait, and come in when another goes.
@@ -214,5 +215,22 @@ func within(t *testing.T, what string, ok func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: did not come", what)
 		}
+	}
+}
+
+// A broken invariant costs its request only, and is said where people look.
+func TestPanicIsLogged(t *testing.T) {
+	r := newRig(t)
+	r.open(testConfig())
+	r.doors.http.sink.acked = func() { panic("broken") }
+	if a, err := send(http.DefaultClient, r.request("ses-1", []byte("{}"), "Authorization", "Bearer "+testToken)); err == nil {
+		t.Errorf("answered %+v", a)
+	}
+	if !strings.Contains(r.log.String(), "level=ERROR") || !strings.Contains(r.log.String(), "broken invariant") {
+		t.Errorf("log %s", r.log)
+	}
+	r.doors.http.sink.acked = nil
+	if a := r.post("ses-1", []byte("{}")); a.status != http.StatusOK {
+		t.Errorf("%+v", a)
 	}
 }

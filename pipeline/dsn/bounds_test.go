@@ -93,7 +93,7 @@ var attacks = map[string]func(n int) string{
 	"soft line breaks":              func(n int) string { return encoded("quoted-printable", repeated(n, "=\n")) },
 	"blanks behind equals signs":    func(n int) string { return encoded("quoted-printable", repeated(n, "=   ")) },
 	"encoded words":                 func(n int) string { return "Subject: " + repeated(n, "=?utf-8?q?a?= ") + "\n" + text("") },
-	"encoded words that do not end": func(n int) string { return "Subject: " + repeated(n, "=?utf-8?b?") + "\n" + text("") },
+	"encoded words that do not end": func(n int) string { return "Subject: " + repeated(n, "=?utf-8?b?x") + "\n" + text("") },
 	"encoded words within": func(n int) string {
 		return "Subject: " + repeated(n, "=?utf-8?q?=3D?utf-8?q?a?=3D?= ") + "\n" + text("")
 	},
@@ -244,15 +244,19 @@ func TestCostIsLinearInTheMail(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			small, large := []byte(attack(size)), []byte(attack(8*size))
 			grown := float64(len(large)) / float64(len(small))
-			cpu1, bytes1 := cost(t, small, unlimited)
-			cpu8, bytes8 := cost(t, large, unlimited)
-			if ratio := float64(bytes8) / float64(bytes1); ratio > 2*grown {
-				t.Errorf("%d bytes allocated for %d, %d for %d: %.1f times", bytes1, len(small), bytes8, len(large), ratio)
+			var ratio float64
+			for range 8 { // others who use the machine can only add to a measurement
+				cpu1, bytes1 := cost(t, small, unlimited)
+				cpu8, bytes8 := cost(t, large, unlimited)
+				if ratio := float64(bytes8) / float64(bytes1); ratio > 2*grown {
+					t.Fatalf("%d bytes allocated for %d, %d for %d: %.1f times", bytes1, len(small), bytes8, len(large), ratio)
+				}
+				// Below a millisecond or two the clock and the garbage collector tell more than the parser.
+				if ratio = float64(cpu8) / float64(max(cpu1, 2*time.Millisecond)); ratio <= 3*grown {
+					return
+				}
 			}
-			// Below a millisecond or two the clock and the garbage collector tell more than the parser.
-			if ratio := float64(cpu8) / float64(max(cpu1, 2*time.Millisecond)); ratio > 3*grown {
-				t.Errorf("%s for %d bytes, %s for %d: %.1f times", cpu1, len(small), cpu8, len(large), ratio)
-			}
+			t.Errorf("%d bytes cost %.1f times what %d cost", len(large), ratio, len(small))
 		})
 	}
 }
@@ -268,6 +272,12 @@ func TestNoMailCostsMuch(t *testing.T) {
 			continue // refused
 		}
 		cpu, allocated := cost(t, mail, Limits{})
+		for range 8 { // others who use the machine can only add to a measurement
+			if cpu <= 15*plain {
+				break
+			}
+			cpu, _ = cost(t, mail, Limits{})
+		}
 		worst, most = max(worst, cpu), max(most, allocated)
 		if cpu > 15*plain || allocated > 16<<20 {
 			t.Errorf("%s: %s, %d MB; plain text %s", name, cpu, allocated>>20, plain)

@@ -81,6 +81,16 @@ func TestAnswersAreTakenOutOfTheirWrapper(t *testing.T) {
 		{"550: 5.2.2 full", "550: 5.2.2 full", 550, "5.2.2", "", 0, remote},
 		{"Remote Server returned '550 5.7.520 Access denied'", "550 5.7.520 Access denied", 550, "5.7.520", "", 0, remote},
 		{"550 unknown\n[RCPT_TO]", "550 unknown", 550, "", "", schema.Phase_RCPT, remote},
+		{"451 4.4.1 reply: read error from mx.client.example.", "451 4.4.1 reply: read error from mx.client.example.", 451, "4.4.1", "mx.client.example", 0, local},
+		{"454 4.4.4 [internal] no MX or A for domain", "454 4.4.4 [internal] no MX or A for domain", 454, "4.4.4", "", 0, local},
+		{"554 4.4.7 Message expired: unable to deliver in 840 minutes.<451 4.7.1 try again later>", "451 4.7.1 try again later", 451, "4.7.1", "", 0, remote},
+		{"Reason: 5.1.1 <jane@client.example>... unknown", "5.1.1 <jane@client.example>... unknown", 0, "5.1.1", "", 0, remote},
+		{"mx2.client.example\nRemote Server returned '554 5.2.2 mailbox full'", "554 5.2.2 mailbox full", 554, "5.2.2", "mx2.client.example", 0, remote},
+		{"mx.client.example #<mx.client.example #5.7.1 smtp;550 5.7.1 Unable to relay> #SMTP#", "550 5.7.1 Unable to relay", 550, "5.7.1", "mx.client.example", 0, remote},
+		{"SMTP Server <mx.client.example> rejected it (Error following RCPT command). It responded: [550 no]", "550 no", 550, "", "mx.client.example", schema.Phase_RCPT, remote},
+		{"550 no\n\nThis has been a permanent failure.", "550 no", 550, "", "", 0, remote},
+		{"see https://help.example/?p=badrcptdomain", "see https://help.example/?p=badrcptdomain", 0, "", "", 0, unknown},
+		{"Permanent Failure: 550_5.1.1_unknown", "550 5.1.1 unknown", 550, "5.1.1", "", 0, remote},
 		{"Your order of 550 pieces at 12:450 came back after 421 seconds", "Your order of 550 pieces at 12:450 came back after 421 seconds", 0, "", "", 0, unknown},
 		{"", "", 0, "", "", 0, 0},
 	} {
@@ -147,6 +157,28 @@ func TestTransferEncodingsAreUndone(t *testing.T) {
 	}
 	if got := decodeBase64([]byte("aGVs\r\nbG8\n!!=IHdv\ncmxk")); string(got) != "hello world" {
 		t.Errorf("%q", got)
+	}
+}
+
+func TestEncodedWordsAreDecodedOnce(t *testing.T) {
+	for in, want := range map[string]string{
+		"=?utf-8?q?caf=C3=A9?= au lait":              "café au lait",
+		"=?UTF-8?B?Y2Fmw6k=?=":                       "café",
+		"=?utf-8*fr?q?caf=C3?= =?utf-8?q?=A9?= noir": "café noir", // a character in two words
+		"=?utf-8?q?a?=  =?iso-8859-1?q?=E9?= b":      "aé b",
+		"=?utf-8?q?a_b?=x=?utf-8?q?c?=":              "a bxc",
+		`"=?utf-8?q?Sh=C3=B6p?=" <a@b.example>`:      `"Shöp" <a@b.example>`,
+		"=?utf-8?q?=3D=3Futf-8=3Fq=3Fx=3F=3D?=":      "=?utf-8?q?x?=", // not decoded again
+		"=?utf-8?q?open":                             "=?utf-8?q?open",
+		"=?utf-8?x?a?=":                              "=?utf-8?x?a?=",
+		"=?? ?=":                                     "=?? ?=",
+		"a =?= b ?=":                                 "a =?= b ?=",
+		"caf\xe9 =?utf-8?q?a?=":                      "café a",
+		"=?no-such-set?q?caf=E9?=":                   "café",
+	} {
+		if got := decodeHeader(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
 	}
 }
 

@@ -27,9 +27,6 @@ type reading struct {
 	index     map[string]int
 }
 
-// maxBlockLines bounds the lines that are kept about one recipient, as maxWords does their bytes.
-const maxBlockLines = 200
-
 // find returns the block of a recipient, or nil.
 func (r *reading) find(addr string) *block {
 	if i := r.at(addr); i >= 0 {
@@ -189,12 +186,9 @@ func (r *reader) lines() []string {
 
 // take gives a line to the open block.
 func (r *reader) take(line string) {
-	b := &r.blocks[r.open]
-	switch {
-	case len(r.lines()) >= maxBlockLines:
-	case r.second:
+	if b := &r.blocks[r.open]; r.second {
 		b.later = append(b.later, line)
-	default:
+	} else {
 		b.words = append(b.words, line)
 	}
 }

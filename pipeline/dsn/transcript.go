@@ -27,9 +27,6 @@ type transcript struct {
 	session bool // within a transcript: what no server said is Sendmail's own
 }
 
-// maxReplyLines bounds a reply. RFC 5321 knows no bound; what is beyond tells nothing more.
-const maxReplyLines = 100
-
 // line takes a line of a dialogue; false for any other.
 func (t *transcript) line(s string) bool {
 	s = withoutStamp(s)
@@ -58,9 +55,7 @@ func (t *transcript) line(s string) bool {
 			return true
 		}
 		// A reply ends with the line whose code a blank follows.
-		if len(t.reply) < maxReplyLines {
-			t.reply = append(t.reply, reply)
-		}
+		t.reply = append(t.reply, reply)
 		if len(reply) > 3 && reply[3] != '-' {
 			t.open = false
 			t.claim(t.rcpt, nil)

@@ -126,9 +126,6 @@ func Start(p *service.Process, cfg Config) error {
 	if c := cfg.Intake; c.Enabled() && !slices.Contains(genesis.RawTopics, c.Topic) {
 		return fmt.Errorf("-intake.topic %s is none of the epoch's raw topics %v: nobody would read it", c.Topic, genesis.RawTopics)
 	}
-	if err := intake.Start(p, cfg.Intake, client); err != nil {
-		return err
-	}
 	var keyer address.Keyer
 	for _, topic := range genesis.RawTopics {
 		observe, err := fold.NewObserver(p, "ingest "+topic)
@@ -148,5 +145,6 @@ func Start(p *service.Process, cfg Config) error {
 		}
 		p.Lifecycle.Go("fold "+topic, func(ctx context.Context) error { return fold.Run(ctx, client, run) })
 	}
-	return nil
+	// Last, so that the doors close first: what they took is then read, or waits in the log.
+	return intake.Start(p, cfg.Intake, client)
 }

@@ -2,29 +2,34 @@
 // from the content alone, because a topic may be fed by several shippers at once and headers are seldom set:
 //
 //   - plain lines, one or many, ended by LF or CR LF or by nothing;
-//   - lines with the prefix of a container runtime (Kubernetes CRI logging), partial lines put together;
-//   - JSON documents: one, several behind each other or on lines of their own (NDJSON), or in an array. A document is read
-//     by the names of its fields (see fields.go), so the mixtures that pipelines of shippers make are read too: Vector,
-//     Fluent Bit, Filebeat, Logstash, rsyslog templates, syslog-ng, the journal's export, Docker's json-file;
-//   - any of these compressed with gzip (RFC 1952).
+//   - lines with the prefix of a container runtime (Kubernetes CRI logging), partial lines put together, and with that
+//     of Logstash's plain codec;
+//   - JSON documents: one, several behind each other or on lines of their own (NDJSON), in an array, or each behind a
+//     record separator (RFC 7464). A document is read by the names of its fields (see fields.go), so the mixtures that
+//     pipelines of shippers make are read too: Vector, Fluent Bit, Filebeat, Logstash, rsyslog templates, syslog-ng, the
+//     journal's export, Docker's json-file, GELF. OpenTelemetry's OTLP/JSON is the one with a structure of its own;
+//   - lines written as JSON strings;
+//   - any of these compressed with gzip (RFC 1952) or Zstandard (RFC 8878).
 //
 // Where a shipper has taken the syslog header off and sends its parts as fields, the line is put together again:
 // "STAMP HOST TAG[PID]: MESSAGE". Where the message of a document is itself a wrapped line, it is unwrapped, up to
-// maxLevels deep.
+// maxLevels deep. A JSON document that no shipper made - an MTA's own log, a webhook's body - is a line as it is, and
+// marked (FormatDocument).
 //
 // It promises that the lines are a function of the value; that every line and every message ends up emitted or in the
 // error; that time is linear in the value, inflated; that no line is empty or holds a newline; and that plain lines cost
 // no allocation. It does not read log lines (mtalog does), does not decode msgpack, Avro or protobuf, and keeps nothing
-// from one value to the next: a line that a runtime cut in two is joined only inside one value.
+// from one value to the next: a line that a runtime cut in two is joined only inside one value, and its pieces are marked
+// (Line.Piece) where the value says so. A document's other fields are dropped.
 package envelope
 
 import (
 	"bytes"
 	"compress/gzip"
-	"errors"
 	"fmt"
-	"io"
 	"time"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // The bounds. A broker takes messages of 1 MiB by default (message.max.bytes).
@@ -36,8 +41,14 @@ const (
 	maxKeptBytes     = 2 << 20  // buffer kept between values
 )
 
-// FormatSyslog marks a line that this package put together from fields: it has a syslog header, whatever the program.
-const FormatSyslog = "syslog"
+// The formats of lines.
+const (
+	// FormatSyslog marks a line that this package put together from fields: it has a syslog header, whatever the program.
+	FormatSyslog = "syslog"
+	// FormatDocument marks a JSON document that is no shipper's envelope: the log of an MTA that writes JSON, the body of
+	// a webhook. No log line; other readers may know it (pipeline/feed).
+	FormatDocument = "document"
+)
 
 // Line is one line of a log and what its carrier says about it.
 type Line struct {
@@ -46,7 +57,8 @@ type Line struct {
 	Text   []byte
 	Host   string    // where the line was written, by the carrier; empty if it does not say
 	Time   time.Time // when it was read or received, else written, by the carrier, in UTC; zero if it does not say
-	Format string    // FormatSyslog, or empty: as the program wrote it
+	Format string    // FormatSyslog, FormatDocument, or empty: as the program wrote it
+	Piece  bool      // the carrier says that the line goes on, and the rest is not in this value
 }
 
 // Reason says why bytes could not be read. The set is closed, so it may label a metric.
@@ -59,16 +71,17 @@ const (
 	ReasonDepth              // a document nested deeper than MaxDepth
 	ReasonTooLong            // a document above MaxDocumentBytes, or a value above MaxValueBytes
 	ReasonNoMessage          // a shipper's document without a message
-	ReasonCompression        // gzip that is damaged or cut, or another compression
+	ReasonCompression        // gzip or Zstandard that is damaged or cut, or another compression
 	ReasonMsgpack            // msgpack; Fluent Bit: set "format json"
-	ReasonBinary             // no text: Avro or protobuf behind a schema registry's header, for example
+	ReasonBinary             // no text: Avro or protobuf behind a schema registry's header, or OTLP as protobuf
+	ReasonEncoding           // UTF-16 or UTF-32
 	numReasons
 )
 
 // String returns the reason in a few lower-case words joined by underscores, empty for ReasonNone.
 func (r Reason) String() string {
 	return [numReasons]string{
-		"", "json_syntax", "json_depth", "too_long", "no_message", "compression", "msgpack", "binary",
+		"", "json_syntax", "json_depth", "too_long", "no_message", "compression", "msgpack", "binary", "encoding",
 	}[r]
 }
 
@@ -96,9 +109,11 @@ type Reader struct {
 	rest     []byte
 	err      Error
 	host     string // last host, so that a batch of one host allocates it once
+	scanned  int    // bytes that scanners passed, of the value at hand: a few times its length, whatever it holds
 	inflated []byte
 	source   bytes.Reader
 	gzip     *gzip.Reader
+	zstd     *zstd.Decoder
 }
 
 // Lines emits the lines of a value in order. The error is an *Error, or nil.
@@ -108,7 +123,7 @@ func (r *Reader) Lines(value []byte, emit func(Line)) error {
 	if reason != ReasonNone {
 		return &Error{Reason: reason, Parts: 1, Rest: value}
 	}
-	r.value, r.emit = text, emit
+	r.value, r.emit, r.scanned = text, emit, 0
 	r.text(text, Line{}, nil, 0)
 	r.value, r.emit = nil, nil
 	r.trim()
@@ -130,73 +145,6 @@ func (r *Reader) trim() {
 	}
 }
 
-// open returns the value's text, inflated, without a byte order mark.
-func (r *Reader) open(value []byte) ([]byte, Reason) {
-	if len(value) > MaxValueBytes {
-		return nil, ReasonTooLong
-	}
-	text := value
-	if bytes.HasPrefix(value, []byte("\x1f\x8b")) {
-		if err := r.inflate(value); errors.Is(err, errTooLong) {
-			return nil, ReasonTooLong
-		} else if err != nil {
-			return nil, ReasonCompression
-		}
-		text = r.inflated
-	}
-	text = bytes.TrimPrefix(text, []byte("\xEF\xBB\xBF"))
-	if len(text) == 0 {
-		return nil, ReasonNone
-	}
-	switch c := text[0]; {
-	case bytes.HasPrefix(text, []byte("\x1f\x8b")), // compressed twice
-		bytes.HasPrefix(text, []byte("\x28\xb5\x2f\xfd")), // Zstandard, RFC 8878
-		bytes.HasPrefix(text, []byte("\x04\x22\x4d\x18")): // LZ4 frame
-		return nil, ReasonCompression
-	case bytes.IndexByte(text, '\n') >= 0:
-		// Several lines: a damaged one in front must not take the others with it. Each is judged by itself.
-	case c >= 0x80 && c <= 0x9f, c >= 0xdc && c <= 0xdf && len(text) > 1 && text[1] == 0:
-		return nil, ReasonMsgpack // a map or an array; no UTF-8 text begins so
-	case c < ' ' && c != '\n' && c != '\r' && c != '\t':
-		return nil, ReasonBinary
-	}
-	return text, ReasonNone
-}
-
-var errTooLong = errors.New("inflated beyond the bound")
-
-func (r *Reader) inflate(value []byte) error {
-	r.source.Reset(value)
-	defer r.source.Reset(nil)
-	if r.gzip == nil {
-		z, err := gzip.NewReader(&r.source)
-		if err != nil {
-			return fmt.Errorf("gzip header: %w", err)
-		}
-		r.gzip = z
-	} else if err := r.gzip.Reset(&r.source); err != nil {
-		return fmt.Errorf("gzip header: %w", err)
-	}
-	b := r.inflated[:0]
-	for {
-		if len(b) == cap(b) {
-			b = append(b, 0)[:len(b)]
-		}
-		n, err := r.gzip.Read(b[len(b):min(cap(b), MaxValueBytes+1)])
-		b = b[:len(b)+n]
-		r.inflated = b
-		if len(b) > MaxValueBytes {
-			return errTooLong
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("gzip: %w", err)
-		}
-	}
-}
-
 // text emits the lines of b. carrier is what the wrapping around b says, and parts are the fields of the document whose
 // message b is. At level 0, b is the value: what cannot be read is reported. Deeper it is left as it is.
 func (r *Reader) text(b []byte, carrier Line, parts *fields, level int) {
@@ -209,19 +157,36 @@ func (r *Reader) text(b []byte, carrier Line, parts *fields, level int) {
 			continue
 		}
 		i = next
-		if len(line) == 0 {
+		if line = withoutNULs(line); len(line) == 0 {
 			continue
 		}
-		if line[0]-'0' <= 9 && level < maxLevels {
-			if l, ok := readCRI(line); ok {
-				if l = joined.add(l); !l.partial && len(l.text) > 0 {
-					r.text(l.text, carrier.by(l.at), parts, level+1)
+		if level < maxLevels {
+			switch c := line[0]; {
+			case c == '"' && parts == nil:
+				if text, ok := r.wholeString(line); ok {
+					r.text(text, carrier, parts, level+1)
+					continue
 				}
-				continue
+			case c-'0' > 9 || len(line) < 30 || line[4] != '-' || line[10] != 'T':
+			default:
+				if l, ok := readCRI(line); ok {
+					if l = joined.add(l); !l.partial && len(l.text) > 0 {
+						r.text(l.text, carrier.by(l.at), parts, level+1)
+					}
+					continue
+				}
+				if l, ok := readStacked(line); ok {
+					if carrier.Host == "" {
+						carrier.Host = r.hostName(l.host)
+					}
+					r.text(l.text, carrier.by(l.at), parts, level+1)
+					continue
+				}
 			}
 		}
 		r.line(line, carrier, parts)
 	}
+	carrier.Piece = true
 	for _, l := range joined.left() {
 		r.text(l.text, carrier.by(l.at), parts, level+1)
 	}
@@ -250,12 +215,22 @@ func (l Line) by(at time.Time) Line {
 	return l
 }
 
+// wholeString reads a line that is a JSON string and nothing else, as OpenTelemetry's encoding "raw" writes it.
+func (r *Reader) wholeString(line []byte) ([]byte, bool) {
+	s := scanner{b: line, buf: r.buf}
+	text, ok := s.text()
+	r.scanned += s.passed
+	r.keep(&s)
+	return text, ok && s.i == len(line) && len(text) > 0
+}
+
 // documents reads the JSON document at b[at:], or the elements of the array there, and returns where to go on.
 func (r *Reader) documents(b []byte, at int, carrier Line, level int) int {
 	if level == 0 {
 		r.buf = r.buf[:0]
 	}
 	s := scanner{b: b, i: at, buf: r.buf}
+	defer func() { r.scanned += s.passed }()
 	if b[at] == '[' {
 		s.i++
 		for first := true; ; first = false {
@@ -308,6 +283,7 @@ func (r *Reader) wholeObject(b []byte, at int) bool {
 	var f fields
 	s := scanner{b: b, i: at, buf: r.buf}
 	s.document(&f)
+	r.scanned += s.passed
 	if s.reason != ReasonNone {
 		return false
 	}
@@ -338,26 +314,53 @@ func (r *Reader) element(s *scanner, carrier Line, level int) {
 	if s.reason != ReasonNone {
 		return
 	}
-	raw := s.b[from:s.i]
+	if f.otlp > 0 && !f.foreign {
+		r.export(s, f.otlp, carrier, level)
+		return
+	}
+	r.envelope(s, from, &f, carrier, level)
+}
+
+// envelope emits the lines of the document at s.b[from:s.i], whose fields are f.
+func (r *Reader) envelope(s *scanner, from int, f *fields, carrier Line, level int) {
 	r.buf = s.buf
 	defer func() { s.buf = r.buf }()
 	message, said := f.message()
 	switch {
-	case said:
-		l := Line{Host: r.hostName(f.of(slotHost)), Time: f.carried()}
+	case said && !f.foreign:
+		l := Line{Host: r.hostName(f.of(slotHost)), Time: f.carried(), Piece: f.piece()}
 		if l.Host == "" {
 			l.Host = carrier.Host
 		}
 		if f.tagged() {
-			message = r.oneLine(bytes.TrimRight(message, "\r\n")) // syslog knows no lines within a message
+			message = r.escaped(bytes.TrimRight(message, "\r\n")) // syslog knows no lines within a message
 		}
-		r.text(message, l.by(carrier.Time), &f, level+1)
-	case f.shipper && level == 0:
+		r.text(message, l.by(carrier.Time), f, level+1)
+	case f.shipper && !f.foreign && level == 0:
 		r.fault(ReasonNoMessage, from, s.i)
 	default: // no envelope: the document is the line, as an MTA that logs JSON writes it
-		carrier.Text = r.oneLine(raw)
+		carrier.Text, carrier.Format = r.oneLine(s.b[from:s.i]), FormatDocument
 		r.emit(carrier)
 	}
+}
+
+// escaped writes a message with newlines as syslog daemons write it to files: "#012" for LF, "#015" for CR.
+func (r *Reader) escaped(message []byte) []byte {
+	if bytes.IndexByte(message, '\n') < 0 {
+		return message
+	}
+	from := len(r.buf)
+	for _, c := range message {
+		switch c {
+		case '\n':
+			r.buf = append(r.buf, "#012"...)
+		case '\r':
+			r.buf = append(r.buf, "#015"...)
+		default:
+			r.buf = append(r.buf, c)
+		}
+	}
+	return r.buf[from:len(r.buf):len(r.buf)]
 }
 
 // oneLine puts blanks for newlines.
@@ -423,6 +426,16 @@ func cut(b []byte, i int) (line []byte, next int) {
 	return trimCR(b[i : i+n]), i + n + 1
 }
 
+// withoutNULs takes off the NUL bytes at both ends of a line.
+//
+// QUIRK: a log that was cut with copytruncate while its writer did not append begins with as many of them as it had bytes.
+func withoutNULs(line []byte) []byte {
+	if n := len(line); n > 0 && (line[0] == 0 || line[n-1] == 0) {
+		return bytes.Trim(line, "\x00")
+	}
+	return line
+}
+
 func trimCR(line []byte) []byte {
 	if n := len(line); n > 0 && line[n-1] == '\r' {
 		return line[:n-1]
@@ -430,10 +443,10 @@ func trimCR(line []byte) []byte {
 	return line
 }
 
-// blanks counts the blanks at the beginning.
+// blanks counts the blanks at the beginning, and with them the separator of JSON text sequences (RFC 7464, section 2.2).
 func blanks(b []byte) int {
 	i := 0
-	for i < len(b) && (b[i] == ' ' || b[i] == '\t' || b[i] == '\r') {
+	for i < len(b) && (b[i] == ' ' || b[i] == '\t' || b[i] == '\r' || b[i] == recordSeparator) {
 		i++
 	}
 	return i

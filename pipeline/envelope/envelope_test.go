@@ -150,8 +150,8 @@ func TestLines(t *testing.T) {
 		{"lines", "a\r\nb\n\nc", []Line{{Text: []byte("a")}, {Text: []byte("b")}, {Text: []byte("c")}}},
 		{"8-bit text", "a \xe9", []Line{{Text: []byte("a \xe9")}}},
 		{"a brace that opens no document", "{abc: 1}\n[12] x\n{", []Line{{Text: []byte("{abc: 1}")}, {Text: []byte("[12] x")}, {Text: []byte("{")}}},
-		{"an MTA's own JSON stays a line", "{\"type\":\"Delivery\", \"id\":\"x\"}\n", []Line{{Text: []byte(`{"type":"Delivery", "id":"x"}`)}}},
-		{"printed over lines", "{\n \"type\":\"Delivery\"\n}", []Line{{Text: []byte(`{  "type":"Delivery" }`)}}},
+		{"an MTA's own JSON stays a line", "{\"type\":\"Delivery\", \"id\":\"x\"}\n", []Line{{Text: []byte(`{"type":"Delivery", "id":"x"}`), Format: FormatDocument}}},
+		{"printed over lines", "{\n \"type\":\"Delivery\"\n}", []Line{{Text: []byte(`{  "type":"Delivery" }`), Format: FormatDocument}}},
 		{"an empty message", `{"@timestamp":"x","message":""}`, nil},
 		{"a message of lines", `{"message":"a\nb\r\n","host":"h"}`, []Line{{Text: []byte("a"), Host: "h"}, {Text: []byte("b"), Host: "h"}}},
 		{"escapes", `{"message":"\u00e9\ud83d\ude00\ud800x\/\t\"\\\u0041"}`, []Line{{Text: []byte("é😀\uFFFDx/\t\"\\A")}}},
@@ -183,7 +183,7 @@ func TestLines(t *testing.T) {
 			"2026-11-21T08:28:15.123456789Z stdout P a\n2026-11-21T08:28:16Z stderr F e\n2026-11-21T08:28:17Z stdout P b\n2026-11-21T08:28:18Z stdout F:x c",
 			[]Line{{Text: []byte("e"), Time: at.Truncate(time.Second).Add(time.Second)}, {Text: []byte("abc"), Time: at}},
 		},
-		{"container, the end is missing", "2026-11-21T08:28:15.123456789Z stderr P a", []Line{{Text: []byte("a"), Time: at}}},
+		{"container, the end is missing", "2026-11-21T08:28:15.123456789Z stderr P a", []Line{{Text: []byte("a"), Time: at, Piece: true}}},
 		{"container, an empty line", "2026-11-21T08:28:15.123456789Z stdout F ", nil},
 		{"no container", "2026-11-21T08:28:15.123456789Z stdout Full a", []Line{{Text: []byte("2026-11-21T08:28:15.123456789Z stdout Full a")}}},
 		{"a container's document", `2026-11-21T08:28:15.123456789Z stdout F {"message":"a","host":"h"}`, []Line{{Text: []byte("a"), Host: "h", Time: at}}},
@@ -201,7 +201,7 @@ func TestLines(t *testing.T) {
 		},
 		{
 			"a header's parts cannot break it", `{"program":"a b","ident":"c: d","appname":"postfix/smtp","pid":"1]: x","host":"h i","@timestamp":"Nov 21 08:28:19 x y","message":"m\nn"}`,
-			[]Line{{Text: []byte("Nov 21 08:28:19 postfix/smtp: m n"), Format: FormatSyslog}},
+			[]Line{{Text: []byte("Nov 21 08:28:19 postfix/smtp: m#012n"), Format: FormatSyslog}},
 		},
 		{"a routing tag is no syslog tag", `{"tag":"mail.postfix","log":"a"}`, []Line{{Text: []byte("a")}}},
 		{

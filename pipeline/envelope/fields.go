@@ -17,14 +17,16 @@ const (
 	slotPID           // process id
 	slotReported      // time by the program or its syslog daemon
 	slotReceived      // time by the shipper
+	slotPiece         // "P" or true: the line goes on in the next record
 	numSlots
 )
 
 // where is a field's meaning. Of several fields with one meaning that with the lowest rank counts, then the first.
 type where struct {
-	slot  slot
-	rank  uint8
-	marks bool // only shippers write it: a document with it and without a message is an envelope all the same
+	slot    slot
+	rank    uint8
+	marks   bool // only shippers write it: a document with it and without a message is an envelope all the same
+	foreign bool // no shipper writes it: the document is whole, whatever its other fields are called
 }
 
 var nowhere = where{}
@@ -34,18 +36,21 @@ var nowhere = where{}
 // Sources: the documentation of Vector (sources file, journald, kubernetes_logs, syslog), Fluent Bit (inputs systemd,
 // syslog, tail; parsers docker, cri, syslog-rfc3164; output kafka), Elastic Common Schema (log.syslog, process, host) and
 // Beats' journald input, Logstash (inputs syslog, beats), rsyslog (properties, jsonmesg), syslog-ng (macros, format-json),
-// systemd.journal-fields(7), Docker's json-file driver, GELF.
+// systemd.journal-fields(7), Docker's json-file and fluentd drivers, GELF, OpenTelemetry's semantic conventions (host,
+// k8s), NXLog (xm_syslog, core fields), Cribl's and Splunk's internal fields.
 func find(path []byte) where {
 	switch string(path) {
 	case "message", "msg", "syslog_message":
 		return where{slot: slotMessage}
-	case "log", "short_message":
+	case "log", "short_message", "_raw":
 		return where{slot: slotMessage, rank: 1}
-	case "rawmsg", "event.original":
+	case "rawmsg", "event.original", "syslog_raw":
 		return where{slot: slotMessage, rank: 2}
+	case "logtag", "_partial", "partial_message":
+		return where{slot: slotPiece}
 
 	// A program in a pod writes for the pod; the shipper beside it names its own node.
-	case "kubernetes.pod_name", "kubernetes.pod.name":
+	case "kubernetes.pod_name", "kubernetes.pod.name", "k8s.pod.name":
 		return where{slot: slotHost, marks: true}
 	case "_hostname":
 		return where{slot: slotHost, rank: 1, marks: true}
@@ -55,7 +60,7 @@ func find(path []byte) where {
 		return where{slot: slotHost, rank: 2}
 	case "fromhost", "source_host":
 		return where{slot: slotHost, rank: 3}
-	case "agent.hostname", "agent.name", "beat.hostname", "kubernetes.host", "kubernetes.pod_node_name", "kubernetes.node.name":
+	case "agent.hostname", "agent.name", "beat.hostname", "kubernetes.host", "kubernetes.pod_node_name", "kubernetes.node.name", "k8s.node.name":
 		return where{slot: slotHost, rank: 4, marks: true}
 
 	case "syslogtag":
@@ -65,7 +70,7 @@ func find(path []byte) where {
 
 	case "syslog_identifier", "log.syslog.appname", "syslog.identifier", "syslog_program":
 		return where{slot: slotProgram}
-	case "appname", "app_name", "app-name", "ident", "program", "process.program":
+	case "appname", "app_name", "app-name", "ident", "program", "process.program", "sourcename", "_program":
 		return where{slot: slotProgram, rank: 1}
 	case "programname", "process.name": // rsyslog's ends at the first slash
 		return where{slot: slotProgram, rank: 2}
@@ -74,12 +79,12 @@ func find(path []byte) where {
 
 	case "syslog_pid", "log.syslog.procid", "syslog.pid":
 		return where{slot: slotPID}
-	case "_pid", "pid", "procid", "process.pid":
+	case "_pid", "pid", "procid", "proc_id", "process.pid", "processid":
 		return where{slot: slotPID, rank: 1}
 
 	case "__realtime_timestamp":
 		return where{slot: slotReported, marks: true}
-	case "timereported", "s_isodate", "isodate", "syslog_timestamp":
+	case "timereported", "s_isodate", "isodate", "syslog_timestamp", "eventtime":
 		return where{slot: slotReported, rank: 1}
 	case "_source_realtime_timestamp", "s_date":
 		return where{slot: slotReported, rank: 2}
@@ -88,11 +93,17 @@ func find(path []byte) where {
 
 	case "@timestamp":
 		return where{slot: slotReceived, marks: true}
-	case "timegenerated", "r_isodate", "ingest_timestamp":
+	case "eventreceivedtime", "observedtimeunixnano":
+		return where{slot: slotReceived, rank: 1, marks: true}
+	case "timegenerated", "r_isodate", "ingest_timestamp", "_time":
 		return where{slot: slotReceived, rank: 1}
 
 	case "@version", "source_type", "agent.type", "beat.name":
 		return where{marks: true}
+
+	// Amazon SNS, SendGrid (whose customers add fields of their own), Postmark: webhooks.
+	case "topicarn", "sg_event_id", "recordtype":
+		return where{foreign: true}
 	}
 	return nowhere
 }
@@ -102,6 +113,8 @@ type fields struct {
 	at      [numSlots][]byte
 	rank    [numSlots]uint8 // 1 + the rank of what is set
 	shipper bool
+	foreign bool
+	otlp    int // where the array of an OpenTelemetry export stands; 0 is nowhere
 }
 
 func (f *fields) of(s slot) []byte { return f.at[s] }
@@ -137,7 +150,7 @@ func (f *fields) set(w where, v []byte) {
 			return
 		}
 	case slotPID:
-		if _, ok := digits(v); !ok {
+		if !wordLike(v, maxTagBytes) {
 			return
 		}
 	case slotReported, slotReceived:
@@ -165,10 +178,26 @@ func printable(b []byte, most int) bool {
 	return true
 }
 
+// wordLike reports whether b is letters, digits, dots, dashes and underscores. dma writes its queue id where others have
+// a process id.
+func wordLike(b []byte, most int) bool {
+	for _, c := range b {
+		if c-'0' > 9 && c|0x20-'a' > 'z'-'a' && c != '.' && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return printable(b, most)
+}
+
 func (f *fields) message() ([]byte, bool) { return f.at[slotMessage], f.rank[slotMessage] > 0 }
 
 // tagged reports whether the document names the program that wrote the line.
 func (f *fields) tagged() bool { return f.rank[slotTag] > 0 || f.rank[slotProgram] > 0 }
+
+// piece reports whether the line is known to go on in another record.
+func (f *fields) piece() bool {
+	return string(f.at[slotPiece]) == "P" || string(f.at[slotPiece]) == "true"
+}
 
 // carried is the shipper's time, else the program's.
 func (f *fields) carried() time.Time {

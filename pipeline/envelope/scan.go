@@ -2,6 +2,7 @@ package envelope
 
 import (
 	"bytes"
+	"encoding/base64"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -14,6 +15,7 @@ type scanner struct {
 	i      int
 	from   int    // where the document began
 	buf    []byte // strings that held escapes
+	passed int    // bytes of strings and blanks, and elements, that were passed over: the work done
 	reason Reason // set once, ends the scan
 	path   [64]byte
 }
@@ -73,7 +75,7 @@ func (s *scanner) value(f *fields, depth, end int) {
 		s.fail(ReasonSyntax)
 		return
 	}
-	c, w := s.b[s.i], nowhere
+	c, w, start := s.b[s.i], nowhere, s.i
 	if end > 0 && c != '{' {
 		w = find(s.path[:end])
 	}
@@ -97,6 +99,9 @@ func (s *scanner) value(f *fields, depth, end int) {
 			s.message(f, w, depth+1)
 			return
 		}
+		if depth == 1 && end > 0 && string(s.path[:end]) == "resourcelogs" {
+			f.otlp = s.i
+		}
 		s.array(f, depth+1)
 	case c == '-' || c-'0' <= 9:
 		raw := s.number()
@@ -107,10 +112,12 @@ func (s *scanner) value(f *fields, depth, end int) {
 		}
 	default:
 		s.literal()
+		if w.slot == slotPiece && s.reason == ReasonNone {
+			f.set(w, s.b[start:s.i])
+		}
 	}
-	if w.marks {
-		f.shipper = true
-	}
+	f.shipper = f.shipper || w.marks
+	f.foreign = f.foreign || w.foreign
 }
 
 func (s *scanner) array(f *fields, depth int) {
@@ -167,6 +174,7 @@ func (s *scanner) message(f *fields, w where, depth int) {
 
 // more reads what stands between two elements. It reports whether there is none left.
 func (s *scanner) more(closing byte, first bool) (end bool) {
+	s.passed++
 	if s.i < len(s.b) && s.b[s.i] == closing {
 		s.i++
 		return true
@@ -197,6 +205,7 @@ func (s *scanner) span() (raw []byte, escaped, ok bool) {
 	for i, c := range s.b[from:min(from+32, len(s.b))] { // names and most values
 		if c == '"' {
 			s.i = from + i + 1
+			s.passed += i
 			return s.b[from : from+i], false, true
 		}
 		if c == '\\' || c == '\n' {
@@ -206,9 +215,11 @@ func (s *scanner) span() (raw []byte, escaped, ok bool) {
 	for {
 		n := bytes.IndexByte(s.b[s.i:], '"')
 		if n < 0 {
+			s.passed += len(s.b) - s.i
 			s.fail(ReasonSyntax)
 			return nil, false, false
 		}
+		s.passed += n
 		part := s.b[s.i : s.i+n]
 		if bytes.IndexByte(part, '\n') >= 0 {
 			s.fail(ReasonSyntax)
@@ -274,6 +285,17 @@ func (s *scanner) unescape(raw []byte) []byte {
 	}
 }
 
+// base64 appends what text encodes (RFC 4648, section 4) to the buffer and returns it.
+func (s *scanner) base64(text []byte) ([]byte, bool) {
+	from := len(s.buf)
+	out, err := base64.StdEncoding.AppendDecode(s.buf, text)
+	if err != nil {
+		return nil, false
+	}
+	s.buf = out
+	return out[from:len(out):len(out)], true
+}
+
 func hex4(b []byte) (rune, bool) {
 	if len(b) < 4 {
 		return 0, false
@@ -318,14 +340,11 @@ func (s *scanner) literal() {
 }
 
 func (s *scanner) space() {
-	for s.i < len(s.b) {
-		switch s.b[s.i] {
-		case ' ', '\t', '\n', '\r':
-			s.i++
-		default:
-			return
-		}
+	from := s.i
+	for s.i < len(s.b) && (s.b[s.i] == ' ' || s.b[s.i] == '\t' || s.b[s.i] == '\n' || s.b[s.i] == '\r') {
+		s.i++
 	}
+	s.passed += s.i - from
 }
 
 func (s *scanner) expect(c byte) bool {

@@ -242,7 +242,7 @@ func TestRecentLinesForgetTheOldest(t *testing.T) {
 func TestUnreadableLinesGoToTheDeadLetter(t *testing.T) {
 	d := newDriver(t)
 	good := delivery(0, "mx1", "AAAAAA1", "a@x.example", sent)
-	garbage := "\x00\xff no log line"
+	garbage := "\xff\x00 no log line"
 	cut := delivery(0, "mx1", "AAAAAA2", "b@x.example", sent)
 	cut = cut[:strings.Index(cut, ", delays")]
 	noAddress := delivery(0, "mx1", "AAAAAA3", "@", sent)

@@ -35,10 +35,10 @@ func runDSN(ctx context.Context, args []string, std stdio) error {
 	siteFile := fs.String("site", "", "site `file`: says how far each report is believed: trust, because, joined, backscatter (carom site check)")
 	keysDir := fs.String("keys-dir", "", "`directory` of the secrets that the site file names, a file each")
 	service.Describe(fs, service.Help{
-		Synopsis: "[flags] [FILE.eml | DIRECTORY | FILE.tar.gz ...]",
+		Synopsis: "[flags] [FILE.eml | DIRECTORY | FILE.tar.gz | FILE.jsonl ...]",
 		Summary: "Reads mails that came back - delivery reports, bounces in words, complaints, automatic replies - and writes one JSON object per\n" +
 			"reported recipient, or one per mail that names none. A directory stands for the .eml files in it and below, an archive for\n" +
-			"those it holds; without an argument, or for -, one mail is read from standard input. What a mail does not tell is absent.\n" +
+			"those it holds, and of JSON lines {\"id\":..,\"mail\":BASE64} each is a mail; without an argument, or for -, standard input is read. What a mail does not tell is absent.\n" +
 			"recipient is the address that failed, original_recipient the one that was mailed, where it is another. A file that cannot be\n" +
 			"read is named on standard error; the others are read all the same, and the exit status is 1.",
 		Examples: []service.Example{
@@ -142,6 +142,9 @@ func (d *dsnReader) stream(ctx context.Context, name string, r io.Reader) error 
 	// Peek's error is met again by whoever reads on.
 	if head, _ := b.Peek(262); len(head) == 262 && bytes.Equal(head[257:], []byte("ustar")) {
 		return d.archive(ctx, name, tar.NewReader(b))
+	}
+	if head, _ := b.Peek(1); len(head) == 1 && head[0] == '{' {
+		return d.jsonLines(ctx, name, b)
 	}
 	return d.mail(ctx, name, b)
 }

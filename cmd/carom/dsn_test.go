@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"encoding/base64"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -168,5 +169,20 @@ func TestDSNHelpShowsExamples(t *testing.T) {
 	code, out, _ := runsDSN(t, "", "--help")
 	if code != 0 || !strings.Contains(out, "carom dsn bounce.eml") {
 		t.Errorf("status %d\n%s", code, out)
+	}
+}
+
+// The objects that carom classify takes may hold whole mails: each is read under its id, and a broken one costs only itself.
+func TestDSNReadsMailsInJSONLines(t *testing.T) {
+	mail := base64.StdEncoding.EncodeToString([]byte("From: MAILER-DAEMON@mx.example\nSubject: failure notice\n\n" +
+		"Hi. This is the qmail-send program at mx.example.\n\n<jo@x.example>:\n192.0.2.1 does not like recipient.\nRemote host said: 550 5.1.1 unknown\n"))
+	input := `{"id":"a/1","kind":"dsn","mail":"` + mail + "\"}\n{\"id\":\"a/2\",\"kind\":\"response\",\"text\":\"550 no\"}\n{]\n" + `{"mail":"` + mail + `"}`
+	code, out, errs := runsDSN(t, input)
+	if code != service.ExitFailure || !strings.Contains(errs, "-: line 3") || !strings.Contains(errs, "1 of 3 mails") {
+		t.Errorf("status %d: %s", code, errs)
+	}
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if len(lines) != 2 || !strings.HasPrefix(lines[0], `{"file":"a/1","kind":"failure","recipient":"jo@x.example"`) || !strings.HasPrefix(lines[1], `{"file":"-: line 4"`) {
+		t.Error(out)
 	}
 }

@@ -1,6 +1,8 @@
 package mtalog
 
 import (
+	"bytes"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -346,5 +348,49 @@ func TestDeliveryTraps(t *testing.T) {
 				t.Errorf("raw line %q of a %s", got.Raw.Line, got.Outcome.Name())
 			}
 		})
+	}
+}
+
+// sameAsExact compares what was read of a delivery line with what the exact way reads. The exact way prefers a recipient with
+// an "@", which a remote's text could hold; so a recipient without is compared by its fields.
+func sameAsExact(t *testing.T, line []byte, m message) {
+	t.Helper()
+	exact := message{queueID: m.queueID}
+	if bytes.IndexByte(m.recipient.of(line), '@') >= 0 {
+		scanAddresses(line, int(m.recipient.from), &exact)
+	} else {
+		exact.recipient, exact.original = m.recipient, m.original
+		exact.shape = scanFields(line, int(max(m.recipient.to, m.original.to))+len(">, "), &exact)
+	}
+	if m != exact {
+		t.Fatalf("quick way:\n%+v\nexact way:\n%+v\nof %q", m, exact, line)
+	}
+}
+
+// The quick way and the exact way read the same from every delivery line of the samples.
+func TestQuickAndExactWayAgreeOnSamples(t *testing.T) {
+	names, err := filepath.Glob(filepath.Join("testdata", "postfix*", "*.log.gz"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no samples: %v", err)
+	}
+	names = append(names, filepath.Join(sampleFolder(t, "postfix-bulk"), "mail.log.gz"))
+	in := Input{Reference: sampleReference}
+	var st stamps
+	var m message
+	for _, name := range names {
+		deliveries := 0
+		for _, line := range lines(readGzip(t, name)) {
+			var f frame
+			if st.readFrame(line, &in, &f) != ReasonNone {
+				continue
+			}
+			if scanMessage(line, int(f.msg.from), &m); m.shape == shapeDelivery {
+				deliveries++
+				sameAsExact(t, line, m)
+			}
+		}
+		if deliveries == 0 {
+			t.Errorf("%s: no delivery line", name)
+		}
 	}
 }

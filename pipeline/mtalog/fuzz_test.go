@@ -149,6 +149,50 @@ func FuzzDeliveryRoundTrip(f *testing.F) {
 	})
 }
 
+// Whatever the line holds: if it reads as a delivery, the quick way and the exact way agree.
+func FuzzDeliveryQuickAndExact(f *testing.F) {
+	const id, dest = "4jWlpz2sbgz13: to=<u@example.net>, ", "relay=mx.example.net[192.0.2.71]:25, "
+	for _, line := range []string{
+		id + dest + "delay=0.05, delays=0/12/1.5/0.25, dsn=2.0.0, status=sent (250 ok)",
+		id + dest + "conn_use=12, delay=1234.5, delays=1200/34/0.125/9., dsn=4.7.650, status=deferred (x)",
+		id + dest + "delay=1..5, delays=0/1/2/3, tls=may:none?, dsn=5.1.1, status=bounced ()",
+		"3A2DEA28CAE: to=<u@example.net>, orig_to=<list>, relay=mx[2001:db8::1]:24, delay=99, delays=1/2/3/4, dsn=5.1.1, status=SOFTBOUNCE (x)",
+		"4jWlpz2sbgz13: to=<u@example.net>, orig_to=<\"a>, relay=b\"@x>, relay=none, delay=1, delays=0/0/0/1, dsn=2.0.0, status=sent (x)",
+		"4jWlpz2sbgz13: to=<root>, relay=local, delay=1, delays=0/0/0/1, dsn=2.0.0, status=sent (x@x>, relay=y)",
+		id + "relay=mx[192.0.2].71]:25, delay=1, delays=0/0/0/1, dsn=2.0.0, status=sent (x)",
+		"4jWlpz2sbgz13: to=<\"a>, relay=b\"@x>, relay=none, delay=1, delays=0/0/0/1, dsn=2.0.0, status=undeliverable (x)",
+	} {
+		f.Add([]byte(line))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		var m message
+		if scanMessage(line, 0, &m); m.shape == shapeDelivery {
+			sameAsExact(t, line, m)
+		}
+	})
+}
+
+// A queue id ends where its bytes say, whether they are looked at one by one or eight at once.
+func FuzzQueueID(f *testing.F) {
+	for _, s := range []string{"4jWlpz2sbgz13: x", "4jWlpz2sbgz1: removed", "4jWlpz2sbgz1Ab5: removed", "4jWlpz2sbgz1Ab56: removed", "3A2DEA28CAE: removed", "4jWlpz2sb@z13: to=<", "4jWlpz2sbgz13 : to=<\xb0"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		n := 0
+		for n < len(line) && (line[n]-'0' <= 9 || line[n]-'A' <= 'Z'-'A' || line[n]-'a' <= 'z'-'a') {
+			n++
+		}
+		hex := len(bytes.Trim(line[:n], "0123456789ABCDEF")) == 0
+		want := 0
+		if n >= 6 && n <= 40 && bytes.HasPrefix(line[n:], []byte(": ")) && (hex || (n >= 12 && line[10] == 'z')) {
+			want = n
+		}
+		if got := queueIDEnd(line, 0); got != want {
+			t.Fatalf("got %d, want %d, of %q", got, want, line)
+		}
+	})
+}
+
 // A header that was logged as cleanup does reads back as the same name and value, whatever the value holds.
 func FuzzHeaderRoundTrip(f *testing.F) {
 	f.Add("X-Tenant", "acme", "s@example.com", true, "")

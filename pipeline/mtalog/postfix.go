@@ -1,6 +1,10 @@
 package mtalog
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/binary"
+	"math/bits"
+)
 
 // shape is what a Postfix message is, by its own words. The daemon's name is not needed to tell, because rsyslog's
 // RFC 5424 output drops it.
@@ -82,7 +86,7 @@ func scanMessage(line []byte, i int, m *message) {
 	switch rest[0] {
 	case 't':
 		if hasPrefix(rest, "to=<") {
-			scanDelivery(line, i+4, m)
+			scanDelivery(line, int(m.queueID.from), i+4, m)
 			return
 		}
 	case 'f':
@@ -133,6 +137,12 @@ func queueIDEnd(line []byte, i int) int {
 	if i+shortest+1 >= len(line) {
 		return 0
 	}
+	if i+18 <= len(line) && line[i+10] == 'z' { // a long id of 12 to 15 bytes, as nearly all are
+		first, rest := binary.LittleEndian.Uint64(line[i:]), binary.LittleEndian.Uint64(line[i+8:])
+		if end := i + 8 + bits.TrailingZeros64(otherThanAlnum(rest))>>3; end >= i+12 && otherThanAlnum(first) == 0 && end < i+16 && line[end] == ':' && line[end+1] == ' ' {
+			return end
+		}
+	}
 	words, n := byte(0), 0
 	for _, c := range line[i:min(len(line), i+longest+1)] {
 		class := idClass[c]
@@ -150,6 +160,15 @@ func queueIDEnd(line []byte, i int) int {
 		return 0
 	}
 	return k
+}
+
+// otherThanAlnum returns a word with the high bit of each byte of x that is neither an ASCII letter nor a digit.
+func otherThanAlnum(x uint64) uint64 {
+	low := x &^ highBits
+	digit := (low + (0x80-'0')*eachByte) ^ (low + (0x80-'9'-1)*eachByte)
+	low |= 0x20 * eachByte // lower case
+	letter := (low + (0x80-'a')*eachByte) ^ (low + (0x80-'z'-1)*eachByte)
+	return (^(digit | letter) | x) & highBits
 }
 
 // idClass holds, by byte: "h" for upper-case hexadecimal, "l" for what only long ids may hold, 0 for the rest.

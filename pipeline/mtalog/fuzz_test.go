@@ -176,7 +176,7 @@ func FuzzDeliveryQuickAndExact(f *testing.F) {
 
 // A queue id ends where its bytes say, whether they are looked at one by one or eight at once.
 func FuzzQueueID(f *testing.F) {
-	for _, s := range []string{"4jWlpz2sbgz13: x", "4jWlpz2sbgz1: removed", "4jWlpz2sbgz1Ab5: removed", "4jWlpz2sbgz1Ab56: removed", "3A2DEA28CAE: removed", "4jWlpz2sb@z13: to=<", "4jWlpz2sbgz13 : to=<\xb0"} {
+	for _, s := range []string{"4jWlpz2sbgz13: x", "4jWlpz2sbgz1: removed", "4jWlpz2sbgz1Ab5: removed", "4jWlpz2sbgz1Ab56: removed", "3A2DEA28CAE: removed", "4jWlpz2sb@z13: to=<", "4j-lpz2sbgz13: removed", "4jWlpz2sbgz: removed", "4jWlpz2\xb1bgz13: removed", "4jWlpz2s\x11gz13: removed", "4jWlpz2sbgz13 : to=<\xb0"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {

@@ -159,6 +159,8 @@ func FuzzDeliveryQuickAndExact(f *testing.F) {
 		"3A2DEA28CAE: to=<u@example.net>, orig_to=<list>, relay=mx[2001:db8::1]:24, delay=99, delays=1/2/3/4, dsn=5.1.1, status=SOFTBOUNCE (x)",
 		"4jWlpz2sbgz13: to=<u@example.net>, orig_to=<\"a>, relay=b\"@x>, relay=none, delay=1, delays=0/0/0/1, dsn=2.0.0, status=sent (x)",
 		"4jWlpz2sbgz13: to=<root>, relay=local, delay=1, delays=0/0/0/1, dsn=2.0.0, status=sent (x@x>, relay=y)",
+		id + dest + "delay=1, delays=0/0/0/1, dsn=2.x.0, status=sent (x)",
+		id + dest + "delay=1, delays=0/0/0/1, dsn=2.0.x, status=sent (x)",
 		id + "relay=mx[192.0.2].71]:25, delay=1, delays=0/0/0/1, dsn=2.0.0, status=sent (x)",
 		"4jWlpz2sbgz13: to=<\"a>, relay=b\"@x>, relay=none, delay=1, delays=0/0/0/1, dsn=2.0.0, status=undeliverable (x)",
 	} {
@@ -174,7 +176,7 @@ func FuzzDeliveryQuickAndExact(f *testing.F) {
 
 // A queue id ends where its bytes say, whether they are looked at one by one or eight at once.
 func FuzzQueueID(f *testing.F) {
-	for _, s := range []string{"4jWlpz2sbgz13: x", "4jWlpz2sbgz1: removed", "4jWlpz2sbgz1Ab5: removed", "4jWlpz2sbgz1Ab56: removed", "3A2DEA28CAE: removed", "4jWlpz2sb@z13: to=<", "4jWlpz2sbgz13 : to=<\xb0"} {
+	for _, s := range []string{"4jWlpz2sbgz13: x", "4jWlpz2sbgz1: removed", "4jWlpz2sbgz1Ab5: removed", "4jWlpz2sbgz1Ab56: removed", "3A2DEA28CAE: removed", "4jWlpz2sb@z13: to=<", "4j-lpz2sbgz13: removed", "4jWlpz2sbgz: removed", "4jWlpz2\xb1bgz13: removed", "4jWlpz2s\x11gz13: removed", "4jWlpz2sbgz13 : to=<\xb0"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {

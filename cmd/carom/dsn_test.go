@@ -186,3 +186,29 @@ func TestDSNReadsMailsInJSONLines(t *testing.T) {
 		t.Error(out)
 	}
 }
+
+// The runs that the documents show are real ones, but for the lines they are broken into.
+func TestDSNDocsShowARealRun(t *testing.T) {
+	t.Chdir("../..")
+	for _, doc := range []string{"docs/formats/bounce-mails.md", "docs/cli.md"} {
+		b, err := os.ReadFile(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, found := strings.Cut(string(b), "\n    $ carom dsn ")
+		command, rest, _ := strings.Cut(rest, "\n\n")
+		shown, _, ended := strings.Cut(rest, "\n\n")
+		if !found || !ended {
+			t.Fatalf("%s shows no run", doc)
+		}
+		name, last := strings.CutSuffix(command, " | tail -1")
+		code, out, errs := runsDSN(t, "", name)
+		if out = strings.TrimSuffix(out, "\n"); last {
+			out = out[strings.LastIndexByte(out, '\n')+1:]
+		}
+		shown = strings.ReplaceAll(strings.TrimPrefix(shown, "    "), "\n     ", "")
+		if code != 0 || errs != "" || shown != out {
+			t.Errorf("%s, %s: status %d %s\nshown %s\nreal  %s", doc, name, code, errs, shown, out)
+		}
+	}
+}

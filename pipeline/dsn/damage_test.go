@@ -8,6 +8,8 @@ import (
 	"unicode/utf16"
 
 	"golang.org/x/text/encoding/htmlindex"
+
+	"carom.dev/carom/schema"
 )
 
 const (
@@ -221,6 +223,36 @@ func TestActionsAndStatusesThatContradict(t *testing.T) {
 		}
 		if diff := says(&r.Recipients[0], tc.want); diff != "" {
 			t.Errorf("%s: %s", tc.fields, diff)
+		}
+	}
+}
+
+// In Sendmail's transcript a line behind a server's reply is that reply, and one without any is Sendmail's own finding, whatever code it bears.
+func TestTranscriptsTellWhoSpoke(t *testing.T) {
+	const heading = "   ----- The following addresses had permanent fatal errors -----\n<jane@client.example>\n\n   ----- Transcript of session follows -----\n"
+	for _, tc := range []struct {
+		transcript, status, host string
+		source                   schema.EnhancedSource
+		origin                   schema.Origin
+		phase                    schema.Phase
+	}{
+		{"550 5.1.2 <jane@client.example>... Host unknown (Name server: client.example: host not found)\n", "5.1.2", "", schema.EnhancedSource_ENHANCED_MTA, schema.Origin_LOCAL_MTA, schema.Phase_DNS},
+		{"550 5.1.1 <jane@client.example>... User unknown\n", "5.1.1", "", schema.EnhancedSource_ENHANCED_MTA, schema.Origin_ASYNC_DSN, 0},
+		{
+			"... while talking to mx1.client.example.:\n>>> RCPT To:<jane@client.example>\n<<< 550 5.7.1 no\n550 5.1.1 <jane@client.example>... User unknown\n",
+			"5.7.1", "mx1.client.example", schema.EnhancedSource_ENHANCED_REMOTE, schema.Origin_REMOTE_REPLY, schema.Phase_RCPT,
+		},
+		{
+			"... while talking to mx1.client.example.:\n>>> DATA\n<<< 550-5.7.1 no,\n<<< 550 5.7.1 not from you\n554 5.0.0 Service unavailable\n",
+			"5.7.1", "mx1.client.example", schema.EnhancedSource_ENHANCED_REMOTE, schema.Origin_REMOTE_REPLY, 0,
+		},
+	} {
+		r, err := Parse([]byte(damageHead+"\n"+heading+tc.transcript), Limits{})
+		if err != nil || len(r.Recipients) != 1 {
+			t.Fatalf("%s: %v, %v", tc.transcript, r, err)
+		}
+		if rec := &r.Recipients[0]; rec.Status != tc.status || rec.RemoteMTA != tc.host || rec.StatusSource != tc.source || rec.Origin != tc.origin || rec.Phase != tc.phase {
+			t.Errorf("%s%s", tc.transcript, show(r))
 		}
 	}
 }

@@ -8,11 +8,11 @@
 // address is to be suppressed. A report proves nothing about who wrote it (RFC 3464, section 4): whoever acts on one checks
 // first that the message was the sender's own.
 //
-// Words before form: where the machine-readable part has only a made-up status (5.0.0) and the text quotes the reply, the
-// reply wins, and [Recipient.StatusSource] tells who made the code.
+// Words before form: the code in a server's reply outranks the one that the reporting server put into its fields, and what the text quotes
+// fills what the fields leave open. [Recipient.StatusSource] tells who made the code, [Recipient.ReportedStatus] keeps the other.
 //
-// Everything is bounded by [Limits]: bytes, nesting, parts, header fields, recipients, lengths of strings. No archive is
-// unpacked, nothing is looked up. Damaged MIME, base64, quoted-printable and character sets are read as far as they go. All
+// Everything is bounded by [Limits]: bytes, nesting, parts, header fields, recipients, lengths of strings; time and memory are linear in what
+// they let through. No archive is unpacked, nothing is looked up. Damaged MIME, base64, quoted-printable and character sets are read as far as they go. All
 // strings that are returned are valid UTF-8 and single lines; they are the words of strangers all the same. Parse is a pure
 // function and safe for concurrent use; a Report shares no memory with the mail.
 package dsn

@@ -19,6 +19,10 @@ func isEnding(line string) bool {
 	}
 	t := strings.TrimLeft(line, "|-=*_ ")
 	dashes := len(line) - len(t)
+	last := strings.TrimRight(t, " ")
+	if last == "" || dashes <= 1 && last[len(last)-1] != ':' && last[len(last)-1] != '.' {
+		return false
+	}
 	for _, e := range endings {
 		if len(t) < len(e) || !strings.EqualFold(t[:len(e)], e) {
 			continue
@@ -26,11 +30,8 @@ func isEnding(line string) bool {
 		if dashes > 1 {
 			return true
 		}
-		last := strings.TrimRight(t, " ")
-		if c := last[len(last)-1]; c == ':' || c == '.' {
-			bare := strings.EqualFold(strings.TrimRight(last, ":."), e)
-			return !bare || e == "original message" || e == "original headers" || e == "message headers follow" || e == "original mail" || e[0] >= 0x80
-		}
+		bare := strings.EqualFold(strings.TrimRight(last, ":."), e)
+		return !bare || e == "original message" || e == "original headers" || e == "message headers follow" || e == "original mail" || e[0] >= 0x80
 	}
 	return false
 }

@@ -141,7 +141,7 @@ func metaCharset(b []byte) string {
 	return ""
 }
 
-// indexFold finds a lower-case ASCII needle without regard to case.
+// indexFold finds a lower-case ASCII needle without regard to case. It begins with a mark, not with a letter.
 func indexFold(s, needle string) int {
 	for at := 0; ; {
 		i := strings.IndexByte(s[at:], needle[0])

@@ -61,10 +61,10 @@ func (t *transcript) line(s string) bool {
 			t.claim(t.rcpt, nil)
 		}
 	default:
-		if i := strings.Index(strings.ToLower(s), "while talking to "); i >= 0 && i < 6 {
+		if i := strings.Index(s[:min(len(s), 30)], "hile talking to "); i > 0 && i < 7 { // "While" too
 			t.settle()
 			t.seen = true
-			t.host = leadingHost(s[i+len("while talking to "):])
+			t.host = leadingHost(s[i+len("hile talking to "):])
 			return true
 		}
 		// Courier: "mx.example.net [192.0.2.1]:" in front of the dialogue

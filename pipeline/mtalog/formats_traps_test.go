@@ -1,6 +1,7 @@
 package mtalog
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -228,11 +229,11 @@ func TestRareFormsOfHaraka(t *testing.T) {
 			at + "[INFO] [-] [outbound] Transaction delivery for domain: x",
 			at + "[INFO] [-] [outbound] Transaction delivery for domain: x",
 			core + `queue code=OK msg="Message Queued"`,
-			strings.Replace(out, ".1]", ".2]", 1) + "bouncing mail: 554 of b",
-			out + sent,
+			out + "bouncing mail: 554 of a",
+			strings.Replace(out, ".1]", ".2]", 1) + sent,
 		}, []string{
-			"b@x bounced from=s@x attempt=1 code=554 text=554 of b",
-			`a@x delivered from=s@x attempt=1 phase=eom code=250 enhanced=2.0.0/REMOTE ip=192.0.2.7 delay=250ms text=250 2.0.0 "ok"`,
+			"a@x bounced from=s@x attempt=1 code=554 text=554 of a",
+			`b@x delivered from=s@x attempt=1 phase=eom code=250 enhanced=2.0.0/REMOTE ip=192.0.2.7 delay=250ms text=250 2.0.0 "ok"`,
 		}},
 	})
 }
@@ -250,6 +251,23 @@ func TestHarakaWithoutStampsNeedsATime(t *testing.T) {
 		r = NewCorrelator(DefaultConfig()).Line(Input{Line: line, Host: "carrier", Format: format}, emit)
 		if r.Kind != KindUnparsed || r.Reason != ReasonNoReference {
 			t.Errorf("without a time: %s, %s", r.Kind, r.Reason)
+		}
+	}
+}
+
+// Lines that open an entry keep the table within its bounds, whatever they say.
+func TestNoFormatLeavesTheTableBeyondItsBounds(t *testing.T) {
+	for _, words := range []string{
+		"Temp failing f for 8 seconds: Some recipients temp failed: <a@x>", "C: EHLO me", "deliver: me -> 192.0.2.7 (via DNS) (1) (1)",
+		"Failed to get socket: connect ECONNREFUSED 192.0.2.7:25", "recipient <a@x> deferred: 450 later",
+	} {
+		c := NewCorrelator(Config{MaxEntries: 3, MaxBytes: 1 << 20, TTL: 1e9})
+		for k := range 20 {
+			line := fmt.Sprintf("2026-11-21T08:42:14.934Z [NOTICE] [B629B306-0EBF-4A47-ADC1-E1D2B0F27A29.%d.1] [outbound] %s", k, words)
+			c.Line(Input{Line: []byte(line), Host: "carrier"}, func(*schema.DeliveryEvent) {})
+			if n := c.Stats().Entries; n > 3 {
+				t.Fatalf("%d entries after %s", n, words)
+			}
 		}
 	}
 }

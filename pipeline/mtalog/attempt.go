@@ -261,7 +261,28 @@ func unescape(s string) string {
 		}
 		b = append(b, s[i])
 	}
+	if n := escapeCut(s); n > 0 {
+		for b = b[:len(b)-n]; len(b) > 0; b = b[:len(b)-1] {
+			if r, size := utf8.DecodeLastRune(b); r != utf8.RuneError || size != 1 {
+				break
+			}
+		}
+	}
 	return clean(b)
+}
+
+// escapeCut returns how much of an escape s ends with, where the end was cut off: it follows a whole one.
+func escapeCut(s string) int {
+	for n := 1; n <= 3 && n+4 <= len(s); n++ {
+		if i := len(s) - n; s[i] == '\\' {
+			if s[i-4] == '\\' && s[i-3]-'2' <= 1 && s[i-2]-'0' <= 7 && s[i-1]-'0' <= 7 &&
+				(n < 2 || s[i+1]-'0' <= 3) && (n < 3 || s[i+2]-'0' <= 7) {
+				return n
+			}
+			return 0
+		}
+	}
+	return 0
 }
 
 // replyCode reports whether s begins with a reply code (RFC 5321, section 4.2).

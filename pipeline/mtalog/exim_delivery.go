@@ -72,7 +72,8 @@ func (c *Correlator) eximFailed(l *mtaLine, emit emitFunc, n int) (Kind, Reason)
 // failure that the line tells besides, with an empty text if it tells none.
 func eximGaveUp(words string, a *attempt) (text string, ok bool) {
 	const gaveUp = "retry timeout exceeded"
-	if strings.HasPrefix(words, "all hosts ") && strings.Contains(words, " have been failing for a long time ") {
+	if (strings.HasPrefix(words, "all hosts ") && strings.Contains(words, " have been failing for a long time ")) ||
+		(strings.HasPrefix(words, "retry time not reached for any host ") && strings.HasSuffix(words, " after a long failure period")) {
 		// Nothing was tried for this message: its hosts' time had run out before.
 		a.text = ""
 		return words, true
@@ -112,6 +113,10 @@ func (c *Correlator) eximDeferred(l *mtaLine, emit emitFunc, a *attempt, rest st
 	if !ok {
 		return KindUnparsed, ReasonFields
 	}
+	talking := eximPlace(words, fault, a)
+	if talking {
+		words = ""
+	}
 	a.relay = a.host
 	key := l.key('m', a.queueID)
 	eximWords(words, fault, a)
@@ -119,13 +124,26 @@ func (c *Correlator) eximDeferred(l *mtaLine, emit emitFunc, a *attempt, rest st
 		a.outcome, a.suspended, a.phase = schema.Outcome_SUSPENDED, true, schema.Phase_QUEUE
 	}
 	if e := c.lookup(l.host, key); e != nil {
-		if fault != "" && a.host == "" {
+		if fault != "" && words == "" && a.host == "" {
 			eximJoinHost(e, fault, a)
 		}
 		e.active = true
 	}
+	if words == "" && a.phase == 0 && a.ip != "" && !talking {
+		a.phase = schema.Phase_CONNECT // later, the words name the host or the command (src/transports/smtp.c, check_response)
+	}
 	c.record(l, emit, a)
 	return KindEvent, ReasonNone
+}
+
+// eximPlace reads words that are no more than "HOST [IP]": an error of the system's within a conversation.
+func eximPlace(words, fault string, a *attempt) bool {
+	host, rest, ok := strings.Cut(words, " [")
+	if ip, found := strings.CutSuffix(rest, "]"); ok && found && fault != "" && strings.IndexByte(host, ' ') < 0 && strings.IndexByte(ip, ' ') < 0 {
+		a.host, a.ip = host, ip
+		return true
+	}
+	return false
 }
 
 // eximSkipped tells that nothing was tried: errno ERRNO_HELD and those from ERRNO_RRETRY to ERRNO_TRETRY, whose numbers
@@ -184,7 +202,7 @@ func eximSame(addr, top string) bool {
 		return false
 	}
 	k := len(top) - end - 1 // the domain
-	return len(addr) > k && strings.EqualFold(addr[len(addr)-k:], top[end+1:]) &&
+	return len(addr) >= k && strings.EqualFold(addr[len(addr)-k:], top[end+1:]) &&
 		strings.EqualFold(addr[:len(addr)-k], eximUnquote(top[1:end]))
 }
 
@@ -196,9 +214,12 @@ const maxEximTops = 64
 // stands bare, without its quotes, and may hold anything; but then TOP follows, and TOP is quoted.
 func eximAddress(s string) (addr, top, rest string, ok bool) {
 	i := quotedEnd(s, 0) // "retry timeout exceeded" is written with the quotes (src/retry.c)
+	if i > 0 && !strings.HasPrefix(s[i+1:], "@") {
+		i = 0 // the quote is bare
+	}
 	if k := strings.IndexByte(s[i:], ' '); k > 0 || (k == 0 && i > 0) {
 		addr, rest = s[:i+k], s[i+k:]
-		if strings.IndexByte(addr, '@') > 0 {
+		if strings.IndexByte(addr, '@') > 0 && strings.IndexByte(addr[i:], '>') < 0 {
 			if bare, words := strings.CutSuffix(addr, ":"); words {
 				return bare, "", s[len(bare):], true
 			}
@@ -207,22 +228,36 @@ func eximAddress(s string) (addr, top, rest string, ok bool) {
 			}
 		}
 	}
-	from := 0
-	for range maxEximTops {
+	first := 0
+	for from, n := 0, 0; n < maxEximTops; n++ {
 		k := strings.Index(s[from:], " <")
 		if k < 0 {
 			break
 		}
 		from += k + 1
-		if top, rest, ok = cutAddress(s[from:]); ok && from > 1 && eximFollows(rest) {
-			addr = s[:from-1]
-			if k := strings.LastIndex(addr, " ("); k > 0 && strings.HasSuffix(addr, ")") {
-				addr = addr[:k]
-			}
+		if top, rest, ok = cutAddress(s[from:]); !ok || from == 1 || !eximFollows(rest) {
+			continue
+		}
+		if addr = eximBare(s[:from-1]); !strings.ContainsAny(addr, " :") || (top != "" && eximSame(addr, top)) {
 			return addr, top, rest, true
 		}
+		if first == 0 {
+			first = from // LOCAL may hold what looks like TOP: where TOP is the same in quotes, it is that
+		}
 	}
-	return "", "", "", false
+	if first == 0 {
+		return "", "", "", false
+	}
+	top, rest, _ = cutAddress(s[first:])
+	return eximBare(s[:first-1]), top, rest, true
+}
+
+// eximBare takes the parents off.
+func eximBare(addr string) string {
+	if k := strings.LastIndex(addr, " ("); k > 0 && strings.HasSuffix(addr, ")") {
+		return addr[:k]
+	}
+	return addr
 }
 
 // eximFollows tells whether s can be what stands behind an address.

@@ -43,6 +43,8 @@ func eximWords(words, fault string, a *attempt) {
 		strings.HasPrefix(words, "remote host address is the local host"), strings.HasPrefix(words, "lookup of "),
 		strings.HasPrefix(words, "failed to lookup IP address "), strings.Contains(words, " transport found host "):
 		a.phase = schema.Phase_DNS
+	case strings.HasPrefix(words, "failed to write a data block"):
+		a.phase = schema.Phase_DATA
 	case strings.HasPrefix(words, "message too big for host"), strings.HasPrefix(words, "message is too big"):
 		a.phase = schema.Phase_MAIL
 	case strings.HasPrefix(words, "authentication required but "):

@@ -14,7 +14,6 @@ func freshSamples() []sample {
 		{format: FormatExim, folder: "exim-4.98-syslog", files: []string{"mail.log.gz"}, messageID: true, silent: eximSilent, reply: replyFolded(`\n`), login: "tenant7 tenant8"},
 		{format: FormatSendmail, folder: "sendmail-8.17", files: []string{"mail.log.gz"}, messageID: true, silent: sendmailSilent, reply: firstLine, login: "tenant7 tenant8"},
 		{format: FormatSendmail, folder: "sendmail-8.18-loglevel-14", files: []string{"mail.log.gz"}, messageID: true, silent: sendmailSilent, reply: firstLine, login: "tenant7 tenant8"},
-		{format: FormatOpenSMTPD, folder: "opensmtpd-6.8", files: []string{"mail.log.gz"}, silent: opensmtpdSilent, reply: withoutCodes, login: "tenant7 tenant8"},
 		{format: FormatOpenSMTPD, folder: "opensmtpd-7.6", files: []string{"mail.log.gz"}, silent: opensmtpdSilent, reply: withoutCodes, login: "tenant7 tenant8"},
 		{format: FormatHaraka, folder: "haraka-3.3-without-stamps", files: []string{"haraka.log.gz"}, messageID: true, silent: harakaSilent, reply: withoutCodes},
 		{format: FormatHaraka, folder: "haraka-3.3-logfmt", files: []string{"haraka.log.gz"}, messageID: true, silent: harakaSilent, reply: withoutCodes},

@@ -54,6 +54,34 @@ func tell(ev *schema.DeliveryEvent) string {
 	return strings.Join(words, " ")
 }
 
+// trap is a log of a few lines and the events that it tells.
+type trap struct {
+	name  string
+	lines []string
+	want  []string
+}
+
+func runTraps(t *testing.T, traps []trap) {
+	t.Helper()
+	for _, c := range traps {
+		t.Run(c.name, func(t *testing.T) {
+			m := NewCorrelator(DefaultConfig())
+			var got []string
+			for _, line := range c.lines {
+				r := m.Line(Input{Line: []byte(line), Host: "carrier", Reference: sampleReference}, func(ev *schema.DeliveryEvent) { got = append(got, tell(ev)) })
+				if r.Kind == KindUnparsed {
+					t.Errorf("%s: %s", r.Reason, line)
+				}
+			}
+			slices.Sort(got)
+			want := slices.Sorted(slices.Values(c.want))
+			if !slices.Equal(got, want) {
+				t.Errorf("got\n  %s\nwant\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
+			}
+		})
+	}
+}
+
 func TestTrapsOfEachFormat(t *testing.T) {
 	const (
 		exim     = "2026-11-21 08:43:06.123 +0100 [17] 1xUggb-00002V-1J "
@@ -64,11 +92,7 @@ func TestTrapsOfEachFormat(t *testing.T) {
 		dma      = "Nov 21 08:43:00 mta1 dma[a3e9a8"
 		delay    = ", delay=1+00:00:01, xdelay=00:00:00, mailer=esmtp, pri=30, relay=h.example. [192.0.2.7], dsn="
 	)
-	for _, c := range []struct {
-		name  string
-		lines []string
-		want  []string
-	}{
+	runTraps(t, []trap{
 		{"exim: stamp with zone, milliseconds and pid; errno -53 is no attempt; expiry blames the last real cause", []string{
 			exim + `<= s@x U=root P=local S=9 id=1@x T="id=2@x"`,
 			exim + `== a@x R=r T=t defer (-44) H=h [192.0.2.7]: SMTP error from remote mail server after RCPT TO:<a@x>: 450 4.2.2 full: status=sent`,
@@ -201,23 +225,7 @@ func TestTrapsOfEachFormat(t *testing.T) {
 			"a@x expired from=s@x attempt=1 phase=queue text=delivery failed, bouncing as a3e9bd cause=eom/421/421-4.7.0 a#015#012421 4.7.0 b",
 			"b@x bounced from=s@x attempt=1 phase=rcpt code=550 ip=192.0.2.7 text=550 no",
 		}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			m := NewCorrelator(DefaultConfig())
-			var got []string
-			for _, line := range c.lines {
-				r := m.Line(Input{Line: []byte(line), Host: "carrier", Reference: sampleReference}, func(ev *schema.DeliveryEvent) { got = append(got, tell(ev)) })
-				if r.Kind == KindUnparsed {
-					t.Errorf("%s: %s", r.Reason, line)
-				}
-			}
-			slices.Sort(got)
-			want := slices.Sorted(slices.Values(c.want))
-			if !slices.Equal(got, want) {
-				t.Errorf("got\n  %s\nwant\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
-			}
-		})
-	}
+	})
 }
 
 func TestCutOrStrangeLinesAreUnparsed(t *testing.T) {

@@ -37,7 +37,9 @@ func (c *Correlator) haraka(l *mtaLine, emit emitFunc) (Kind, Reason) {
 	case string(origin) == "core":
 		return c.harakaInbound(l, string(id))
 	case len(id) >= 36:
-		return c.harakaOutbound(l, emit, string(id))
+		kind, reason := c.harakaOutbound(l, emit, string(id))
+		c.bound()
+		return kind, reason
 	case hasPrefix(words, "Transaction delivery for domain: "):
 		return c.harakaPart(l)
 	case hasPrefix(words, "Created transaction: ") && len(words) <= maxKey:

@@ -137,13 +137,21 @@ func harakaUnquote(s string) string {
 	}
 	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+1 < len(s) {
+		c := s[i]
+		if c == '\\' && i+1 < len(s) {
 			switch s[i+1] {
 			case '"', '\\':
 				i++
+				c = s[i]
+			case 'n':
+				i++
+				c = '\n'
+			case 'r':
+				i++
+				c = '\r'
 			}
 		}
-		b = append(b, s[i])
+		b = append(b, c)
 	}
 	return string(b)
 }
@@ -167,9 +175,9 @@ func harakaJSON(b []byte, wanted func(id, origin []byte) bool) (id, origin, word
 	if !ok {
 		return nil, nil, nil, ReasonCut
 	}
-	words = append(words, value...)
+	words = append(make([]byte, 0, len(value)+len(b)), value...)
 	for len(b) > 0 && b[0] == ',' {
-		var name string
+		var name []byte
 		if name, b, ok = jsonScalar(b[1:]); !ok || len(b) == 0 || b[0] != ':' {
 			return nil, nil, nil, ReasonCut
 		}
@@ -181,13 +189,13 @@ func harakaJSON(b []byte, wanted func(id, origin []byte) bool) (id, origin, word
 		}
 		words = append(words, name...)
 		words = append(words, '=')
-		if value == "" || strings.ContainsAny(value, " =\"\\\r\n") {
+		if len(value) == 0 || bytes.ContainsAny(value, " =\"\\\r\n") {
 			words = append(words, '"')
-			for i := 0; i < len(value); i++ {
-				if value[i] == '"' || value[i] == '\\' {
+			for _, c := range value {
+				if c == '"' || c == '\\' {
 					words = append(words, '\\')
 				}
-				words = append(words, value[i])
+				words = append(words, c)
 			}
 			words = append(words, '"')
 		} else {
@@ -201,9 +209,9 @@ func harakaJSON(b []byte, wanted func(id, origin []byte) bool) (id, origin, word
 }
 
 // jsonScalar reads a JSON value; an object or an array is skipped and gives nothing.
-func jsonScalar(b []byte) (value string, rest []byte, ok bool) {
+func jsonScalar(b []byte) (value, rest []byte, ok bool) {
 	if len(b) == 0 {
-		return "", nil, false
+		return nil, nil, false
 	}
 	switch b[0] {
 	case '"':
@@ -214,13 +222,14 @@ func jsonScalar(b []byte) (value string, rest []byte, ok bool) {
 			}
 		}
 		if k >= len(b) {
-			return "", nil, false
+			return nil, nil, false
 		}
 		if plain {
-			return string(b[1:k]), b[k+1:], true
+			return b[1:k], b[k+1:], true
 		}
-		err := json.Unmarshal(b[:k+1], &value)
-		return value, b[k+1:], err == nil
+		var s string
+		err := json.Unmarshal(b[:k+1], &s)
+		return []byte(s), b[k+1:], err == nil
 	case '{', '[':
 		depth, quoted := 0, false
 		for k := 0; k < len(b); k++ {
@@ -234,15 +243,15 @@ func jsonScalar(b []byte) (value string, rest []byte, ok bool) {
 				depth++
 			case c == '}' || c == ']':
 				if depth--; depth == 0 {
-					return "", b[k+1:], true
+					return nil, b[k+1:], true
 				}
 			}
 		}
-		return "", nil, false
+		return nil, nil, false
 	}
 	k := bytes.IndexAny(b, ",}]")
 	if k <= 0 {
-		return "", nil, false
+		return nil, nil, false
 	}
-	return string(b[:k]), b[k:], true
+	return b[:k], b[k:], true
 }

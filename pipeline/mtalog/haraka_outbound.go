@@ -26,7 +26,6 @@ func (c *Correlator) harakaOutbound(l *mtaLine, emit emitFunc, id string) (Kind,
 		if e := c.lookup(l.host, l.key('o', id)); e != nil || strings.HasPrefix(words, "C: EHLO") {
 			e = c.harakaEntry(l, id, 0)
 			c.queue.hint(e, harakaCommand(words[len("C: "):], e.phase), "", "", e.peerIP)
-			c.bound()
 		}
 		return KindState, ReasonHint
 	case strings.HasPrefix(words, "S: "): // level protocol: an answer, at first the greeting
@@ -39,7 +38,6 @@ func (c *Correlator) harakaOutbound(l *mtaLine, emit emitFunc, id string) (Kind,
 		if _, to, ok := strings.Cut(words, " -> "); ok {
 			host, _, _ := strings.Cut(to, " ")
 			c.queue.hint(c.harakaEntry(l, id, 0), 0, "", "", strings.Trim(host, "[]"))
-			c.bound()
 		}
 		return KindState, ReasonHint
 	}
@@ -57,7 +55,6 @@ func (c *Correlator) harakaOutbound(l *mtaLine, emit emitFunc, id string) (Kind,
 			r.run = -r.run
 		}
 	}
-	c.bound()
 	return KindState, ReasonHint
 }
 
@@ -366,7 +363,9 @@ func harakaWords(a *attempt, why string, e *entry) {
 	case strings.HasPrefix(why, "Upstream error: "):
 		a.text, a.origin = why[len("Upstream error: "):], schema.Origin_REMOTE_REPLY
 	case strings.HasPrefix(why, unread):
-		a.text, a.origin = strings.TrimRight(strings.TrimSuffix(strings.TrimRight(why[len(unread):], " \n"), `\r`), "\r "), schema.Origin_REMOTE_REPLY
+		// The line end belongs to the words; the default format writes a carriage return as \r.
+		a.text = strings.TrimRight(strings.TrimSuffix(strings.TrimRight(why[len(unread):], "\r\n "), `\r`), "\r\n ")
+		a.origin = schema.Origin_REMOTE_REPLY
 	case strings.HasPrefix(why, "DNS lookup failure"), strings.HasPrefix(why, "Nowhere to deliver mail to"),
 		strings.Contains(why, "NULL MX"), // RFC 7505
 		strings.HasPrefix(why, "No Such Domain: "), strings.HasPrefix(why, "No MX for "), strings.HasPrefix(why, "Temporary MX lookup error "):

@@ -4,7 +4,16 @@
 // standard output and qmail's through multilog too. The line itself tells whose it is, unless Input.Format does.
 //
 // What an MTA does not log stays empty: OpenSMTPD, dma and qmail name no Message-ID, Sendmail, OpenSMTPD and Haraka seldom
-// name the command that a reply answers, and dma is silent on timeouts.
+// name the command that a reply answers (Haraka does at its level "protocol"), and dma is silent on timeouts.
+//
+// DeliveryEvent.instance is what delivered: Postfix's syslog name, Exim's transport (T=), Sendmail's mailer (mailer=), else
+// the syslog tag. delay_ms is Postfix's and Sendmail's delay=, Exim's QT=, OpenSMTPD's and Haraka's delay=. The parts in
+// delays are Postfix's; Exim (DT=) and Sendmail (xdelay=) give one number for an attempt, connection included, which stands
+// as transmission, and what is left of the delay as time in the queue.
+//
+// For labels, SetSite, the logs say: Postfix the login, the client and headers of header_checks(5); Exim the login (A=, or
+// U= of a local user), the client (H=) and the subject (T=); Sendmail the login (AUTH=server, LogLevel 9) and the client
+// (relay=); OpenSMTPD the login and the client; Haraka the client's address; all but dma the envelope sender.
 //
 // Correlator is the fold of one raw partition: a delivery line names no sender and an expiry names no recipient, so it
 // keeps a table of queue entries, by host and queue id, and joins the lines. It is a pure function of its lines: no

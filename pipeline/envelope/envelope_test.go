@@ -318,4 +318,3 @@ func TestPlainLinesCostNoAllocation(t *testing.T) {
 		t.Errorf("%v allocations", got)
 	}
 }
-

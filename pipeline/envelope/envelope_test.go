@@ -285,46 +285,6 @@ func TestWrappingsAreOpenedToABound(t *testing.T) {
 	}
 }
 
-// A proper prefix of compressed text is refused as a whole: a line that was cut must not pass for a line.
-func TestEveryPrefixOfGzipIsRefused(t *testing.T) {
-	whole := compressed(t, []byte(header+message+"\n"+header+message))
-	for n := 2; n < len(whole); n++ {
-		if lines, err := read(t, whole[:n]); err == nil || err.Reason != ReasonCompression || len(lines) != 0 {
-			t.Fatalf("%d bytes: %d lines, %v", n, len(lines), err)
-		}
-	}
-}
-
-func TestBombsAreRefusedFast(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		value  []byte
-		reason Reason
-	}{
-		{"gzip", compressed(t, make([]byte, MaxValueBytes+1)), ReasonTooLong},
-		{"arrays", bytes.Repeat([]byte("["), 1<<20), ReasonSyntax},
-		{"arrays in a field", append([]byte(`{"message":`), bytes.Repeat([]byte("["), 1<<20)...), ReasonDepth},
-		{"objects", bytes.Repeat([]byte(`{"a":`), 1<<18), ReasonDepth},
-		{"objects on lines", bytes.Repeat([]byte("{\"a\":\n"), 1<<18), ReasonDepth},
-		{"documents that never end", bytes.Repeat([]byte("{\"a\":[1,\n"), 1<<17), ReasonDepth},
-		{"open strings", bytes.Repeat([]byte("{\"\n"), 1<<19), ReasonSyntax},
-		{"blanks", append([]byte(`{"a"`), bytes.Repeat([]byte(" "), 4<<20)...), ReasonSyntax},
-		{"quotes that are escaped", append([]byte(`{"`), bytes.Repeat([]byte(`\"`), 1<<20)...), ReasonSyntax},
-		{"slashes", append(append([]byte(`{"`), bytes.Repeat([]byte(`\`), 1<<20)...), bytes.Repeat([]byte(`"`), 1<<20)...), ReasonSyntax},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			start := time.Now()
-			_, err := read(t, c.value)
-			if err == nil || err.Reason != c.reason {
-				t.Errorf("%v, want %s", err, c.reason)
-			}
-			if d := time.Since(start); d > 2*time.Second { // milliseconds; a square of the length is minutes
-				t.Errorf("took %s", d)
-			}
-		})
-	}
-}
-
 // A reader gives the same lines whatever it has read before.
 func TestReaderKeepsNothing(t *testing.T) {
 	var r Reader
@@ -358,70 +318,6 @@ func TestPlainLinesCostNoAllocation(t *testing.T) {
 	if got := testing.AllocsPerRun(100, func() { _ = r.Lines(value, emit) }); got != 0 || n == 0 {
 		t.Errorf("%v allocations", got)
 	}
-}
-
-func FuzzLines(f *testing.F) {
-	for _, v := range shipments(f) {
-		f.Add(v)
-		f.Add(append(append([]byte("x\n[ "), v...), '\n'))
-	}
-	f.Add(compressed(f, []byte("a\n{\"message\":\"b\"}")))
-	f.Add([]byte("{\"a\":[1,\n{\"log\":\"\\ud800\",\"tag\":\"x:\"}\n2026-11-21T08:28:15Z stdout P x"))
-	f.Fuzz(func(t *testing.T, value []byte) {
-		total, n := 0, 0
-		var r Reader
-		err := r.Lines(value, func(l Line) {
-			if len(l.Text) == 0 || bytes.IndexByte(l.Text, '\n') >= 0 {
-				t.Fatalf("line %q", l.Text)
-			}
-			if len(l.Host) > maxHostBytes {
-				t.Fatalf("host %q", l.Host)
-			}
-			n++
-			total += len(l.Text)
-			if l.Format == FormatSyslog {
-				total -= maxHostBytes + maxTagBytes + 80
-			}
-		})
-		var e *Error
-		if err != nil && (!errors.As(err, &e) || e.Parts < 1 || e.Reason == ReasonNone || e.Reason.String() == "") {
-			t.Fatalf("error %#v", err)
-		}
-		if bytes.HasPrefix(value, []byte("\x1f\x8b")) {
-			return
-		}
-		if total > 3*len(value) || n > len(value) || err != nil && len(e.Rest) > len(value)+e.Parts { // half of a surrogate pair, "\ud800", is the longest to write
-			t.Fatalf("%d lines of %d bytes from %d, %v", n, total, len(value), err)
-		}
-		// Whatever the standard library takes for an object, this package takes for one.
-		if s := bytes.TrimSpace(value); len(s) > 0 && s[0] == '{' && len(value) < MaxDocumentBytes && json.Valid(s) && err != nil && e.Reason == ReasonSyntax {
-			t.Fatalf("valid JSON: %v", err)
-		}
-	})
-}
-
-func BenchmarkLines(b *testing.B) {
-	many := []byte(strings.Repeat(header+message+"\n", 100))
-	run := func(name string, value []byte) {
-		b.Run(name, func(b *testing.B) {
-			var r Reader
-			n := 0
-			emit := func(Line) { n++ }
-			b.SetBytes(int64(len(value)))
-			b.ReportAllocs()
-			for b.Loop() {
-				if err := r.Lines(value, emit); err != nil {
-					b.Fatal(err)
-				}
-			}
-			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "lines/s")
-		})
-	}
-	run("plain", many)
-	for name, v := range shipments(b) {
-		run(name, v)
-	}
-	run("gzip", compressed(b, many))
 }
 
 // Haraka's own records have a message, but what it is about stands beside it: they are lines.

@@ -8,16 +8,27 @@ package envelope
 func (r *Reader) export(s *scanner, at int, carrier Line, level int) {
 	behind := s.i
 	s.i = at
-	s.elements(func() { r.resource(s, carrier, level) })
+	s.elements(func() {
+		if from := s.i; !r.resource(s, carrier, level) {
+			r.strange(s, from, carrier, level)
+		}
+	})
 	s.i = behind
 }
 
+// strange reports the part of an export at s.b[from:s.i] that is not built as it should be, or hands it on whole.
+func (r *Reader) strange(s *scanner, from int, carrier Line, level int) {
+	if s.reason == ReasonNone {
+		r.envelope(s, from, &fields{shipper: true}, carrier, level)
+	}
+}
+
 // resource reads one element of resourceLogs. Members may come in any order, and what the resource says holds for all of
-// its records.
-func (r *Reader) resource(s *scanner, carrier Line, level int) {
+// its records. It reports whether the element had what it takes.
+func (r *Reader) resource(s *scanner, carrier Line, level int) bool {
 	var of fields
 	scopes := 0
-	s.members(func(key []byte) {
+	whole := s.members(func(key []byte) {
 		switch {
 		case string(key) == "resource":
 			s.members(func(key []byte) {
@@ -34,25 +45,30 @@ func (r *Reader) resource(s *scanner, carrier Line, level int) {
 			s.skip()
 		}
 	})
-	if scopes == 0 || s.reason != ReasonNone {
-		return
+	if !whole || scopes == 0 {
+		return false
 	}
 	behind := s.i
 	s.i = scopes
-	s.elements(func() {
+	whole = s.elements(func() {
+		from, records := s.i, false
 		s.members(func(key []byte) {
-			if string(key) != "logRecords" {
+			if records || string(key) != "logRecords" {
 				s.skip()
 				return
 			}
-			s.elements(func() {
+			records = s.elements(func() {
 				mark := len(s.buf)
 				r.record(s, of, carrier, level)
 				s.buf = s.buf[:mark]
 			})
 		})
+		if !records {
+			r.strange(s, from, carrier, level)
+		}
 	})
 	s.i = behind
+	return whole
 }
 
 // record reads one log record and emits its lines. of are the fields of its resource.
@@ -173,49 +189,50 @@ func (s *scanner) stamp(f *fields, w where) {
 	}
 }
 
-// elements reads an array, calling each at every element. Anything else it skips.
-func (s *scanner) elements(each func()) {
+// elements reads an array, calling each at every element. Anything else it skips, and says so. What it reads has been
+// scanned before, so it comes to its end.
+func (s *scanner) elements(each func()) bool {
 	if s.i >= len(s.b) || s.b[s.i] != '[' {
 		s.skip()
-		return
+		return false
 	}
 	s.i++
 	for first := true; ; first = false {
 		s.space()
 		if s.more(']', first) || s.reason != ReasonNone {
-			return
+			return true
 		}
 		s.space()
 		if each(); s.reason != ReasonNone {
-			return
+			return true
 		}
 	}
 }
 
-// members reads an object, calling each with the scanner at every member's value. Anything else it skips.
-func (s *scanner) members(each func(key []byte)) {
+// members reads an object, calling each with the scanner at every member's value. Anything else it skips, and says so.
+func (s *scanner) members(each func(key []byte)) bool {
 	if s.i >= len(s.b) || s.b[s.i] != '{' {
 		s.skip()
-		return
+		return false
 	}
 	s.i++
 	for first := true; ; first = false {
 		s.space()
 		if s.more('}', first) || s.reason != ReasonNone {
-			return
+			return true
 		}
 		s.space()
 		key, _, ok := s.span()
 		if !ok {
-			return
+			return true
 		}
 		s.space()
 		if !s.expect(':') {
-			return
+			return true
 		}
 		s.space()
 		if each(key); s.reason != ReasonNone {
-			return
+			return true
 		}
 	}
 }

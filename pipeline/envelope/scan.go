@@ -339,7 +339,11 @@ func (s *scanner) literal() {
 	s.fail(ReasonSyntax)
 }
 
+// space passes over what may stand between tokens: nearly always nothing.
 func (s *scanner) space() {
+	if s.i < len(s.b) && s.b[s.i] > ' ' {
+		return
+	}
 	from := s.i
 	for s.i < len(s.b) && (s.b[s.i] == ' ' || s.b[s.i] == '\t' || s.b[s.i] == '\n' || s.b[s.i] == '\r') {
 		s.i++

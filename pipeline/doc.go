@@ -1,11 +1,12 @@
-// Package pipeline turns the logs of mail transfer agents into suppression decisions, exact numbers in ClickHouse, and
+// Package pipeline turns logs of mail transfer agents, feeds and bounce mails into suppression decisions, exact numbers in ClickHouse, and
 // incidents. It holds no code: this comment is the map of the packages below it.
 //
 // # Flow
 //
-//	log shippers (key = host)
-//	    |
-//	 mta.raw ----------> ingest       fold per partition: parse, join by queue id, hosts' clocks
+//	log shippers (key = host)    webhooks, LMTP, Maildir -> intake: the log first, the acknowledgement afterwards
+//	    |                            |
+//	 mta.raw ----------> ingest       fold per partition: source reads lines (envelope, mtalog), records (feed) and mails (dsn),
+//	    |                             as the site file says; hosts' clocks, repeats
 //	    |
 //	 mail.events ------> classify     no state: class, axes, provider, by rules
 //	    |
@@ -52,9 +53,13 @@
 //	leader       the owner of mail.control; its term is the offset of its term record
 //	outbox       what a batch has to publish before its offset may be saved
 //	position     raw topic, partition, offset, index: what makes an event unique
+//	feed         what tells deliveries in records of its own: a webhook, an accounting file
+//	joined       told by mail what the log of an own host has told: evidence that counts nowhere
 //	scope        whom a decision binds: "*", "tenant:T" or "bulk"
+//	site         the file that says what only the sender knows; a record of the raw log
 //	snapshot     state and offset of a partition, in one file
 //	tick         the leader's time, for partitions without traffic
+//	trust        how far a bounce mail is believed: signed, known, or none
 //	verdict      what the rules say of an event: class, permanence, scope, retry, suppress, confidence
 //	watermark    the time before which every host that counts has told everything
 package pipeline

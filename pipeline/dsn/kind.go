@@ -197,10 +197,15 @@ func (p *parser) isPath(addr string) bool {
 // selfName finds the name by which the reporting server introduces itself.
 func selfName(low string) string {
 	for _, mark := range [...]string{
-		"this is the mail system at host ", "qmail-send program at ", "mailer program at ", "mail agent v0.13 at ", "james mail server at ", "delivery status notification from ", "message from ", "program at ",
+		"this is the mail system at host ", "qmail-send program at ", "mailer program at ", "james mail server at ", "delivery status notification from ", "message from ", "program at ",
 	} {
 		if i := strings.Index(low, mark); i >= 0 && i < 2000 {
 			return leadingHost(low[i+len(mark):])
+		}
+	}
+	if _, rest, found := strings.Cut(low[:min(len(low), 2000)], "dragonfly mail agent "); found { // v0.13 at df.example
+		if _, host, found := strings.Cut(rest[:min(len(rest), 100)], " at "); found {
+			return leadingHost(host)
 		}
 	}
 	return ""

@@ -41,3 +41,32 @@ var moreShapes = []shape{
 	one("rspamd-html-text-both", "jane@client.example failed 5.7.1 554 - Spam message rejected"),
 	one("sendgrid-like-block", "jane@client.example failed 5.7.26 550 - domain's DMARC policy. Please contact the administrator 550 5.7.26 of shop.example domain."),
 }
+
+// A third set, of which all but one mail was read right at the first attempt (barracuda-ess, whose code stands within the reply).
+var lastShapes = []shape{
+	other("exchange-size-two", Failure, "jane@client.example failed 5.2.3 550 - message too large for this recipient", "bob@partner.example failed 5.3.4 552 mx2.partner.example exceeds fixed limit"),
+	one("postfix-pipe", "jane@client.example failed 5.1.1 - - unknown user jane"),
+	other(
+		"postfix-loop-text", Failure, "jane@client.example failed - - - loops back to myself", "bob@partner.example failed - - - Host not found",
+		"carol@big.example<-team@shop.example failed 5.3.4 552 mx.big.example file system imposed limit",
+	),
+	one("exim-greeting-multi", "jane@client.example failed - 554 mx1.client.example poor reputation"),
+	one("exim-unrouteable", "jane@client.example failed - - - Unrouteable address"),
+	one("sendmail-config", "jane@client.example failed 5.3.5 553 client.example system config error"),
+	one("qmail-vpopmail-quota", "jane@client.example failed 5.2.2 - - over the allowed quota"),
+	one("qmail-not-in-locals", "jane@client.example failed 5.4.6 - - best-preference MX"),
+	other("domino-router", Failure, "jane@client.example failed - - - disk quota exceeded", "bob@client.example failed - - - disk quota exceeded"),
+	one("opensmtpd-text", "jane@client.example failed 5.1.1 550 - unknown user"),
+	one("dma-old", "jane@client.example failed 5.1.1 550 mx1.client.example User unknown"),
+	other("arf-single-part", Complaint, complained), other("arf-aol-optout", Complaint),
+	other("ticket-about-delivery", AutoReply), other("calendar", Ordinary),
+	one("gmail-html-only", "jane@client.example failed 5.1.1 550 - does not exist"),
+	one("barracuda-ess", "jane@client.example failed 5.1.1 550 d1.ess.gateway.example User unknown"),
+	one("symantec-cloud", "jane@client.example failed 5.1.0 550 192.0.2.44 Address rejected"),
+	one("ja-postfix", "jane@client.example failed 5.2.2 552 mx1.client.example 容量超過"),
+	one("fr-orange", "jane@client.example failed 5.1.1 550 - Invalid recipient"),
+	one("de-web", "jane@client.example failed 5.7.1 550 mx1.client.example Absender gesperrt"),
+	one("nl-exchange", "jane@client.example failed 5.1.1 550 - RecipNotFound"),
+	delay("delayed-kerberos", "jane@client.example delayed 4.4.1 - mx1.client.example Connection timed out"),
+	delay("delayed-text-postfix", "jane@client.example delayed - - mx1.client.example Connection timed out"),
+}

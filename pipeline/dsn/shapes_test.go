@@ -57,7 +57,7 @@ func says(rec *Recipient, want string) string {
 // Mails in the manner of systems that the package was not written after: what they say is found by the same means everywhere.
 func TestShapesOfManySystemsAreRead(t *testing.T) {
 	seen := map[string]bool{}
-	for _, s := range slices.Concat(systemShapes, languageShapes, otherShapes, moreShapes) {
+	for _, s := range slices.Concat(systemShapes, languageShapes, otherShapes, moreShapes, lastShapes) {
 		t.Run(s.name, func(t *testing.T) {
 			seen[s.name+".eml"] = true
 			mail, err := os.ReadFile(filepath.Join("testdata/shapes", s.name+".eml"))

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// shape is what a mail of testdata/shapes says, written down before it was parsed. A recipient is
+// shape is what a mail of testdata/shapes says, judged by reading the mail. A recipient is
 // "failed[<-mailed] action status code remote words", with "-" for what the mail does not tell; the words are a part of the
 // diagnostic.
 type shape struct {
@@ -54,7 +54,7 @@ func says(rec *Recipient, want string) string {
 	return ""
 }
 
-// Mails in the manner of systems that the package was not written after: what they say is found by the same means everywhere.
+// Mails in the manner of many systems: what they say is found by the same means everywhere.
 func TestShapesOfManySystemsAreRead(t *testing.T) {
 	seen := map[string]bool{}
 	for _, s := range slices.Concat(systemShapes, languageShapes, otherShapes, moreShapes, lastShapes) {

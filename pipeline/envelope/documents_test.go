@@ -143,3 +143,20 @@ func TestRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestWrapped(t *testing.T) {
+	for name, v := range shipments(t) {
+		first, _, _ := bytes.Cut(v, []byte("\n"))
+		if name == "vector-pretty.json" {
+			first = v // "{" alone is a line
+		}
+		if got, want := Wrapped(first), !strings.HasPrefix(name, "plain-"); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	for _, line := range []string{"", "a", "{", `"`, `"d","x"`, "[12] x", "2026-11-21", "2026-11-21T08:28:15.301Z h p: Nov 21 08:28:15 x"} {
+		if Wrapped([]byte(line)) {
+			t.Errorf("%q is told as wrapped", line)
+		}
+	}
+}

@@ -14,12 +14,6 @@ type criLine struct {
 	partial bool
 }
 
-// RuntimePrefix reports whether a line begins with the prefix of a container runtime.
-func RuntimePrefix(line []byte) bool {
-	_, ok := readCRI(line)
-	return ok
-}
-
 func readCRI(line []byte) (criLine, bool) {
 	// "2026-11-21T08:28:15Z stdout F " is the shortest
 	if len(line) < 30 || line[4] != '-' || line[10] != 'T' {

@@ -2,6 +2,7 @@ package survey
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -135,7 +136,7 @@ func (l *Log) read(ctx context.Context, b *bufio.Reader) error {
 			})
 		}
 		return l.body(b, format)
-	case wrapped(head):
+	case envelope.Wrapped(firstLine(head)):
 		return l.unwrap(ctx, b)
 	}
 	in := mtalog.Input{Host: l.from.Host, Reference: l.from.Reference, Location: l.from.Location}
@@ -144,6 +145,12 @@ func (l *Log) read(ctx context.Context, b *bufio.Reader) error {
 		in.Line = line
 		l.tally(l.source.Line(in, l.complete), 1, line)
 	})
+}
+
+// firstLine returns the first line that is not empty.
+func firstLine(head []byte) []byte {
+	line, _, _ := bytes.Cut(bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xEF\xBB\xBF")), " \t\r\n"), []byte("\n"))
+	return line
 }
 
 // lines reads line by line.

@@ -95,18 +95,6 @@ func (l *Log) unwrap(ctx context.Context, b *bufio.Reader) error {
 	}
 }
 
-// wrapped reports whether a file begins with a line in a shipper's wrapping.
-func wrapped(head []byte) bool {
-	line, _, _ := bytes.Cut(bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xEF\xBB\xBF")), " \t\r\n"), []byte("\n"))
-	if len(line) == 0 {
-		return false
-	}
-	if line[0] == '{' || (line[0] == '[' && bytes.HasPrefix(bytes.TrimLeft(line[1:], " \t\r\n"), []byte("{"))) {
-		return true
-	}
-	return envelope.RuntimePrefix(line)
-}
-
 // recordLines reports whether each line of a JSON feed is a record, or an array of them, by itself.
 func recordLines(head []byte) bool {
 	line, _, more := bytes.Cut(head, []byte("\n"))

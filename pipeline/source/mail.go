@@ -16,6 +16,7 @@ type Mail struct {
 	Bytes []byte    // not kept
 	To    []string  // the addresses to which it came (SMTP RCPT TO); none: its header fields tell
 	At    time.Time // when it came; zero: nobody knows, and the mail's own date has to do
+	Else  time.Time // what has to do where it has none either
 	Feed  string    // name of the door; empty where it has none
 }
 
@@ -45,6 +46,9 @@ func (r *Reader) Mail(m Mail, emit Emit) Fate {
 	}
 	if m.At.IsZero() {
 		m.At = rep.Date
+	}
+	if m.At.IsZero() {
+		m.At = m.Else
 	}
 	f.Reason, f.At = string(rep.Kind), m.At
 	switch rep.Kind {

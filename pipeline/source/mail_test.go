@@ -212,6 +212,25 @@ func TestMailThatTellsNoOutcome(t *testing.T) {
 	}
 }
 
+// TestMailOfNoKnownTime: where nobody knows when a mail came, its own date counts, else what the caller has.
+func TestMailOfNoKnownTime(t *testing.T) {
+	rep := report{reporting: "mx.x.example", action: "failed", status: "5.1.1", diagnostic: "550 5.1.1 no such user", recipient: "jo@x.example", path: "x@plain.example.com"}
+	dated := rep.mail()
+	undated := []byte(strings.Replace(string(dated), "Date: ", "X-Date: ", 1))
+	for _, tc := range []struct {
+		mail []byte
+		want time.Time
+	}{{dated, came.Add(-2 * time.Minute)}, {undated, came.Add(-time.Hour)}} {
+		var at []time.Time
+		newReader(t, "").Mail(Mail{Bytes: tc.mail, Else: came.Add(-time.Hour)}, func(ev *schema.DeliveryEvent) {
+			at = append(at, time.UnixMicro(ev.OccurredAtUs).UTC())
+		})
+		if len(at) != 1 || !at[0].Equal(tc.want) {
+			t.Errorf("occurred at %s, want %s", at, tc.want)
+		}
+	}
+}
+
 func TestComplaintByFeedbackReport(t *testing.T) {
 	r := newReader(t, testSite)
 	arf := "From: staff@fbl.example\nTo: fbl@shop.example\nDate: Sat, 28 Nov 2026 11:00:00 +0000\nSubject: complaint\nMIME-Version: 1.0\n" +

@@ -29,7 +29,7 @@ func (l *Log) mail(r io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", l.from.Name, err)
 	}
-	l.tally(l.source.Mail(source.Mail{Bytes: text}, l.complete), 1, text) // a file's time is seldom that of its mail
+	l.tally(l.source.Mail(source.Mail{Bytes: text, Else: l.from.Reference}, l.complete), 1, text) // a file's time is seldom that of its mail
 	l.offset = 1
 	return nil
 }

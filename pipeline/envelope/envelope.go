@@ -157,7 +157,7 @@ func (r *Reader) text(b []byte, carrier Line, parts *fields, level int) {
 			continue
 		}
 		i = next
-		if line = withoutNULs(line); len(line) == 0 {
+		if line = withoutHoles(line); len(line) == 0 {
 			continue
 		}
 		if level < maxLevels {

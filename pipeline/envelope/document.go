@@ -167,11 +167,14 @@ func (r *Reader) oneLine(doc []byte) []byte {
 }
 
 func (r *Reader) hostName(b []byte) string {
-	if len(b) == 0 {
+	switch {
+	case len(b) == 0:
 		return ""
+	case string(b) == r.hosts[0]:
+		return r.hosts[0]
+	case string(b) == r.hosts[1]:
+		return r.hosts[1]
 	}
-	if string(b) != r.host {
-		r.host = string(b)
-	}
-	return r.host
+	r.hosts[0], r.hosts[1] = string(b), r.hosts[0]
+	return r.hosts[0]
 }

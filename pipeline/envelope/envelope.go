@@ -108,8 +108,8 @@ type Reader struct {
 	buf      []byte // unescaped strings and lines put together, of the document at hand
 	rest     []byte
 	err      Error
-	host     string // last host, so that a batch of one host allocates it once
-	scanned  int    // bytes that scanners passed, of the value at hand: a few times its length, whatever it holds
+	hosts    [2]string // the last two hosts, so that a batch of one host, carried by another, allocates them once
+	scanned  int       // bytes that scanners passed, of the value at hand: a few times its length, whatever it holds
 	inflated []byte
 	source   bytes.Reader
 	gzip     *gzip.Reader
@@ -157,7 +157,7 @@ func (r *Reader) text(b []byte, carrier Line, parts *fields, level int) {
 			continue
 		}
 		i = next
-		if line = withoutNULs(line); len(line) == 0 {
+		if line = withoutHoles(line); len(line) == 0 {
 			continue
 		}
 		if level < maxLevels {

@@ -52,12 +52,22 @@ func cut(b []byte, i int) (line []byte, next int) {
 	return trimCR(b[i : i+n]), i + n + 1
 }
 
-// withoutNULs takes off the NUL bytes at both ends of a line.
+// minHole is how many NUL bytes are a hole of a file, and not a damaged character or the header of a schema registry.
+const minHole = 6
+
+// withoutHoles takes off the NUL bytes at both ends of a line, where they are many.
 //
-// QUIRK: a log that was cut with copytruncate while its writer did not append begins with as many of them as it had bytes.
-func withoutNULs(line []byte) []byte {
-	if n := len(line); n > 0 && (line[0] == 0 || line[n-1] == 0) {
-		return bytes.Trim(line, "\x00")
+// QUIRK: a log that was cut with copytruncate while its writer did not append begins with as many of them as it had bytes;
+// a crash of the machine leaves them at the end of a file, on some file systems.
+func withoutHoles(line []byte) []byte {
+	if n := len(line); n < minHole || line[0] != 0 && line[n-1] != 0 {
+		return line
+	}
+	if rest := bytes.TrimLeft(line, "\x00"); len(line)-len(rest) >= minHole {
+		line = rest
+	}
+	if rest := bytes.TrimRight(line, "\x00"); len(line)-len(rest) >= minHole {
+		line = rest
 	}
 	return line
 }

@@ -71,11 +71,10 @@ func unreadable(text []byte) Reason {
 	return ReasonNone
 }
 
-// hole reports whether text begins with a hole of a file, see withoutNULs. A schema registry's header has a NUL too, and
-// four bytes of a number.
+// hole reports whether text begins with a hole of a file, see withoutHoles.
 func hole(text []byte) bool {
 	rest := bytes.TrimLeft(text, "\x00")
-	return len(text)-len(rest) > 5 && (len(rest) == 0 || rest[0] >= ' ')
+	return len(text)-len(rest) >= minHole && (len(rest) == 0 || rest[0] >= ' ')
 }
 
 // controls reports whether b holds control characters that no log has.

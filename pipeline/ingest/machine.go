@@ -67,6 +67,7 @@ type machine struct {
 	backed bool // imported
 	ref    time.Time
 	fed    bool      // it is a feed's body: events are compared one by one with those that came before
+	sender string    // by which the body's clock goes: the record's key, else the feed
 	latest time.Time // of the body's events
 	failed error
 	fates  pending
@@ -193,11 +194,13 @@ func (m *machine) line(l envelope.Line) {
 func (m *machine) body(format string) {
 	m.fed = true
 	b := source.Body{
-		Format: format, Feed: strings.Clone(string(m.record.Header(schema.HeaderFeed))), Host: string(m.record.Key), Bytes: m.record.Value,
+		Format: format, Feed: strings.ToValidUTF8(string(m.record.Header(schema.HeaderFeed)), "\uFFFD"),
+		Host: strings.ToValidUTF8(string(m.record.Key), "\uFFFD"), Bytes: m.record.Value,
 	}
+	m.sender = cmp.Or(b.Host, b.Feed)
 	m.source.Body(b, m.take, m.each)
-	if host := cmp.Or(b.Host, b.Feed); !m.backed && host != "" && !m.latest.IsZero() {
-		m.tell(host, format, m.latest.UnixMicro())
+	if !m.backed && m.sender != "" && !m.latest.IsZero() {
+		m.tell(m.sender, format, m.latest.UnixMicro())
 	}
 }
 
@@ -217,7 +220,7 @@ func (m *machine) mail() {
 		m.count.repeated()
 		return
 	}
-	in := source.Mail{Bytes: m.record.Value, At: time.UnixMilli(m.record.TimeMs).UTC(), Feed: string(m.record.Header(schema.HeaderFeed))}
+	in := source.Mail{Bytes: m.record.Value, At: time.UnixMilli(m.record.TimeMs).UTC(), Feed: strings.ToValidUTF8(string(m.record.Header(schema.HeaderFeed)), "\uFFFD")}
 	if m.backed {
 		in.At = m.ref
 	}
@@ -234,7 +237,7 @@ func (m *machine) mail() {
 func (m *machine) deadLetter(reason string, value []byte, host string) {
 	err := fold.SendDeadLetter(m.out, &schema.DeadLetter{
 		Stage: "ingest", Reason: reason, Topic: m.topic, Partition: m.partition, Offset: m.record.Offset, Index: m.index,
-		Value: value, Host: host,
+		Value: value, Host: strings.ToValidUTF8(host, "\uFFFD"), // a shipper's key may be any bytes
 	})
 	m.failed = errors.Join(m.failed, err)
 }
@@ -279,7 +282,7 @@ func (m *machine) late(ev *schema.DeliveryEvent) bool {
 	if ev.Mta != source.FormatMail {
 		host := ev.MtaHost
 		if m.fed {
-			host = cmp.Or(string(m.record.Key), ev.Feed)
+			host = m.sender
 		}
 		clock = m.hosts[host].clockUs
 	}

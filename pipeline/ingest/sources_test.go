@@ -151,6 +151,24 @@ func TestUnknownFormatIsADeadLetter(t *testing.T) {
 	}
 }
 
+// TestKeysMayBeAnyBytes: what is sent on has to be readable by every protobuf library, whatever a shipper used as key.
+func TestKeysMayBeAnyBytes(t *testing.T) {
+	d := newDriver(t)
+	r := sendgrid(sgBounce("a", 0))
+	r.host = "\xff\xfekey"
+	out := take(t, d.step(r))
+	broken := raw{offset: 1, host: r.host, text: "no log line"}
+	dead := take(t, d.step(broken)).dead
+	if len(out.events) != 1 || len(out.clocks) != 1 || len(dead) != 1 {
+		t.Fatalf("%d events, %d clocks, %d dead letters", len(out.events), len(out.clocks), len(dead))
+	}
+	for _, s := range []string{out.events[0].MtaHost, out.clocks[0].Host, dead[0].Host} {
+		if s != "\uFFFDkey" {
+			t.Errorf("host %q", s)
+		}
+	}
+}
+
 // TestRepeatedLinesOfEveryMTA: a re-read log counts once, whatever wrote it.
 func TestRepeatedLinesOfEveryMTA(t *testing.T) {
 	for _, lines := range []string{

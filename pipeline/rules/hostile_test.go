@@ -120,7 +120,12 @@ func TestClassifyAllocates(t *testing.T) {
 		for range 20 { // the automaton learns
 			set.Classify(&c.in, &v)
 		}
-		if have := testing.AllocsPerRun(100, func() { set.Classify(&c.in, &v) }); have > c.want {
+		// The least of many short runs: under the race detector a sync.Pool drops a part of what it is given, at random.
+		have := testing.AllocsPerRun(3, func() { set.Classify(&c.in, &v) })
+		for range 50 {
+			have = min(have, testing.AllocsPerRun(3, func() { set.Classify(&c.in, &v) }))
+		}
+		if have > c.want {
 			t.Errorf("%q: %v allocations, want %v", c.in.Text, have, c.want)
 		}
 	}
